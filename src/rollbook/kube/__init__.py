@@ -1,0 +1,1 @@
+"""The Kubernetes side: the only importer of `kubernetes`; its errors end here."""

@@ -1,0 +1,1 @@
+"""The kopf side: the only importer of `kopf`; handlers decide nothing."""

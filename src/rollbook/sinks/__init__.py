@@ -1,0 +1,1 @@
+"""The tracking APIs we deliver to: the only importer of `httpx`."""
