@@ -1,4 +1,4 @@
-"""A small client of the Kubernetes API for tests: any kind, by dicts, as the admin or whom the token names."""
+"""A small client of the Kubernetes API for tests: any kind, by dicts, as whom the token names."""
 
 import functools
 import json

@@ -1,7 +1,7 @@
 """Finds or builds the control plane's binaries.
 
-Looked for in this order: a given directory (or `KUBEBUILDER_ASSETS`), the cache, a Go toolchain. A later source
-fills in what an earlier one lacks: `setup-envtest` knows no controller-manager, for one.
+Looked for in this order: a given directory (or `KUBEBUILDER_ASSETS`), the cache, a Go toolchain. A later
+source fills in what an earlier one lacks: envtest's directories have no controller-manager, for one.
 """
 
 import hashlib
@@ -166,14 +166,16 @@ def _no_go_advice(module: Module) -> str:
 
 def _compile(go: Path, module: Module, output: Path, say: Say) -> None:
     step = Step(f"building {', '.join(module.binaries)} (once, a few minutes)", say)
-    command = [go, "build", "-v", "-trimpath", "-ldflags", module.ldflags, "-o", f"{output}{os.sep}", "tool"]
+    flags = ["-v", "-trimpath", "-ldflags", module.ldflags, "-o", f"{output}{os.sep}"]
     # no C compiler needed, no toolchain or workspace of someone else's, and a pinned go.sum
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     environment["GOFLAGS"] = "-mod=readonly -buildvcs=false"
     log = output / "build.log"
     with (
         log.open("w") as sink,
-        subprocess.Popen(command, cwd=module.folder, env=environment, stderr=sink) as build,
+        subprocess.Popen(
+            [go, "build", *flags, "tool"], cwd=module.folder, env=environment, stderr=sink
+        ) as build,
     ):
         while _still_running(build):
             packages = log.read_text().split()

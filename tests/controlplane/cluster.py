@@ -34,8 +34,8 @@ class ControlPlaneError(RuntimeError):
 class ControlPlane:
     """etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kwok on loopback ports of their own.
 
-    Several may run side by side. All processes end, and the directory goes, with `stop()`, with the `with` block,
-    or with the process that started them, however that ends.
+    Several may run side by side. All processes end, and the directory goes, with `stop()`, with the `with`
+    block, or with the process that started them, however that ends.
 
     Args:
         nodes: How many nodes kwok plays.
@@ -187,7 +187,7 @@ class ControlPlane:
 
     @property
     def pids(self) -> Mapping[str, int]:
-        """Process ids by name: `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `kwok`."""
+        """Process ids by name, e.g. `etcd`, `kube-controller-manager`."""
         return dict(self._pids)
 
     @property

@@ -161,7 +161,7 @@ def etcd(layout: Layout, binaries: Binaries) -> list[str]:
 
 
 def apiserver(layout: Layout, binaries: Binaries) -> list[str]:
-    """RBAC, static tokens for ourselves, ServiceAccount tokens for all others, everything in the audit log."""
+    """RBAC, static tokens for ourselves, ServiceAccount tokens for others, all requests in the audit log."""
     key = layout.home / "service-accounts.key"
     return [
         str(binaries.apiserver),

@@ -10,7 +10,7 @@ from tests.controlplane.progress import Say
 
 @contextmanager
 def exclusive(path: Path, say: Say) -> Iterator[None]:
-    """Hold the lock of `path`, waiting for another process that holds it; the kernel frees it with the process."""
+    """Hold the lock of `path`, waiting for who holds it; the kernel frees it with the process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         try:

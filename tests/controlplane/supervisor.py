@@ -1,8 +1,10 @@
 """Keeps a cluster's processes on a leash: run as a script, with nothing but the standard library.
 
 Reads orders from stdin, one JSON object per line, `{"argv": […], "env": {…}, "log": path}`: starts that
-process and answers on stdout with its process id. When stdin closes, or the parent is gone, however it went, it
-kills all of them, removes the directory given as its first argument, and ends. The second argument is the parent's process id.
+process and answers on stdout with its process id. When stdin closes, or the parent is gone, however it went,
+it kills all of them, removes the cluster's directory, and ends.
+
+Arguments: the cluster's directory, the parent's process id.
 """
 
 import ctypes

