@@ -1,0 +1,1 @@
+"""Our custom resources: models of their objects, and their way from and to the core."""
