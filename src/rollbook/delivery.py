@@ -1,8 +1,8 @@
-"""Delivers the transitions of slots to sinks, in order; the port first, the loop below."""
+"""What it means to deliver: one transition, one sink, and what became of it. The loop is in `courier`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from rollbook.core.slot import SlotKey
 from rollbook.core.transition import Channel, Millis, Transition
@@ -70,3 +70,17 @@ class Sink(Protocol):
     async def close(self) -> None:
         """Release its connections."""
         ...
+
+
+Result = Literal["accepted", "refused", "unavailable", "unauthorized"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one try, for logs and metrics."""
+
+    sink: str
+    delivery: Delivery
+    result: Result
+    message: str = ""
+    seconds: float = 0.0
