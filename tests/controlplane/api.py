@@ -66,9 +66,7 @@ class KubeApi:
     def __init__(self, *, server: str, ca: Path, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"}
         context = ssl.create_default_context(cafile=ca)
-        self.http = httpx.Client(
-            base_url=server, verify=context, headers=headers, timeout=30, trust_env=False
-        )
+        self.http = httpx.Client(base_url=server, verify=context, headers=headers, timeout=30, trust_env=False)
         self._resources: dict[tuple[str, str], tuple[str, bool]] = {}
 
     def close(self) -> None:
@@ -119,10 +117,8 @@ class KubeApi:
     def find(self, api_version: str, kind: str, namespace: str = "", selector: str = "") -> list[Object]:
         """Read a collection, of all namespaces when `namespace` is empty, filtered by a label selector."""
         params = {"labelSelector": selector} if selector else {}
-        items: list[Object] = self.request("GET", self.path(api_version, kind, "", namespace), params=params)[
-            "items"
-        ]
-        return items
+        items = self.request("GET", self.path(api_version, kind, "", namespace), params=params)["items"]
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in items]
 
     def create(self, obj: Mapping[str, Any]) -> Object:
         """Create an object."""

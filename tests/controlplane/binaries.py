@@ -165,7 +165,8 @@ def _no_go_advice(module: Module) -> str:
 
 
 def _compile(go: Path, module: Module, output: Path, say: Say) -> None:
-    step = Step(f"building {', '.join(module.binaries)} (once, a few minutes)", say)
+    say(f"{', '.join(module.binaries)} are built from source, once on this machine: a few minutes")
+    step = Step(f"building {module.name}", say)
     flags = ["-v", "-trimpath", "-ldflags", module.ldflags, "-o", f"{output}{os.sep}"]
     # no C compiler needed, no toolchain or workspace of someone else's, and a pinned go.sum
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
@@ -173,9 +174,7 @@ def _compile(go: Path, module: Module, output: Path, say: Say) -> None:
     log = output / "build.log"
     with (
         log.open("w") as sink,
-        subprocess.Popen(
-            [go, "build", *flags, "tool"], cwd=module.folder, env=environment, stderr=sink
-        ) as build,
+        subprocess.Popen([go, "build", *flags, "tool"], cwd=module.folder, env=environment, stderr=sink) as build,
     ):
         while _still_running(build):
             packages = log.read_text().split()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,10 @@ import httpx
 
 from tests.controlplane import components
 from tests.controlplane.api import KubeApi, Object
+from tests.controlplane.audit import Request, requests
 from tests.controlplane.binaries import provide
+from tests.controlplane.installing import SHIPPED_NAMESPACE, install, new_namespace, service_account_token
+from tests.controlplane.kubeconfig import kubeconfig
 from tests.controlplane.progress import Say, to_stderr
 
 START_WITHIN = 60.0
@@ -44,7 +48,7 @@ class ControlPlane:
     """
 
     def __init__(self, *, nodes: int = 3, binaries: Path | None = None, say: Say = to_stderr) -> None:
-        self._node_names = [f"node-{number}" for number in range(nodes)]
+        self._nodes = nodes
         self._directory = binaries
         self._say = say
         self._supervisor: subprocess.Popen[str] | None = None
@@ -76,8 +80,8 @@ class ControlPlane:
         self._run("kube-apiserver", components.apiserver(layout, binaries))
         self._await("kube-apiserver", self._api_ready, deadline)
         components.write_kubeconfigs(layout)
-        for name in self._node_names:
-            self.api.create(components.node(name))
+        for number in range(self._nodes):
+            self.api.create(components.node(number))
         self._run("kube-controller-manager", components.controller_manager(layout, binaries))
         self._run("kube-scheduler", components.scheduler(layout, binaries))
         self._run("kwok", components.kwok(layout, binaries))
@@ -146,6 +150,7 @@ class ControlPlane:
             supervisor.stdin.close()
         supervisor.wait()
         supervisor.stdout.close()
+        shutil.rmtree(self.home, ignore_errors=True)  # left only where the supervisor was killed
 
     def __enter__(self) -> Self:
         return self.start()
@@ -221,10 +226,38 @@ class ControlPlane:
             check=False,
         )
         if done.returncode:
-            raise ControlPlaneError(
-                f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}"
-            )
+            raise ControlPlaneError(f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
+
+    def install(self, namespace: str = SHIPPED_NAMESPACE) -> list[Object]:
+        """Apply `crds/` and `deploy/`, as `installing.install`."""
+        return install(self.api, namespace)
+
+    def new_namespace(self, *, prefix: str = "test", labels: Mapping[str, str] | None = None) -> str:
+        """Create a fresh namespace and return its name, as `installing.new_namespace`."""
+        return new_namespace(self.api, prefix=prefix, labels=labels)
+
+    def service_account_kubeconfig(self, namespace: str, name: str, *, seconds: int = 3600) -> Path:
+        """A kubeconfig that acts as a ServiceAccount, with nothing but its rights.
+
+        Args:
+            namespace: The ServiceAccount's.
+            name: The ServiceAccount's.
+            seconds: For how long the token is good.
+        """
+        token = service_account_token(self.api, namespace, name, seconds=seconds)
+        path = self.home / f"{namespace}.{name}.kubeconfig"
+        path.write_text(kubeconfig(server=self.server, ca=self.ca, user=name, token=token, namespace=namespace))
+        return path
+
+    def audit(self, *, user: str = "", verb: str = "", after: int = 0) -> list[Request]:
+        """What was asked of the API so far, as `audit.requests`; `after` takes an earlier `audit_size`."""
+        return list(requests(self.audit_log, user=user, verb=verb, after=after))
+
+    @property
+    def audit_size(self) -> int:
+        """Size of the audit log now, in bytes."""
+        return self.audit_log.stat().st_size
 
 
 def _accepts(port: int) -> bool:

@@ -126,9 +126,7 @@ def write_files(layout: Layout) -> None:
 def write_kubeconfigs(layout: Layout) -> None:
     """Write a kubeconfig per user; the API server's certificate is there by now."""
     for user, token in layout.tokens.items():
-        layout.kubeconfig(user).write_text(
-            kubeconfig(server=layout.server, ca=layout.ca, user=user, token=token)
-        )
+        layout.kubeconfig(user).write_text(kubeconfig(server=layout.server, ca=layout.ca, user=user, token=token))
 
 
 def _new_ec_key() -> str:
@@ -217,8 +215,9 @@ def kwok(layout: Layout, binaries: Binaries) -> list[str]:
     ]
 
 
-def node(name: str) -> dict[str, object]:
+def node(number: int) -> dict[str, object]:
     """A Node that kwok plays, with room for every pod of a benchmark."""
+    name = f"node-{number}"
     room = {"cpu": "100k", "memory": "100Ti", "pods": "100k"}
     labels = {
         "kubernetes.io/hostname": name,
@@ -230,5 +229,6 @@ def node(name: str) -> dict[str, object]:
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": labels},
+        "spec": {"podCIDR": f"10.{128 + number % 128}.0.0/16"},
         "status": {"allocatable": room, "capacity": room},
     }

@@ -47,9 +47,7 @@ def kubectl(cache: Path, say: Say) -> Path:
 def _go_version(executable: Path) -> tuple[int, int]:
     # GOTOOLCHAIN=local: ask this toolchain, not one that it would download
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
-    done = subprocess.run(
-        [executable, "version"], env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([executable, "version"], env=environment, capture_output=True, text=True, check=False)
     match = _GO_VERSION.search(done.stdout)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 

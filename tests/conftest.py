@@ -1,0 +1,38 @@
+"""What holds for every test: no task is left behind, and a random test can be repeated."""
+
+import asyncio
+import inspect
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+
+pytest_plugins = ["tests.controlplane.plugin"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give hypothesis a seed that can be printed: its own is not shown when a test fails oddly."""
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(secrets.randbits(32))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say how to repeat this run's random tests."""
+    return f"hypothesis: repeat with --hypothesis-seed={config.option.hypothesis_seed}"
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_tasks(request: pytest.FixtureRequest) -> None:
+    """Fail an asynchronous test that leaves asyncio tasks behind; synchronous tests get no event loop."""
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("_watch_tasks")
+
+
+@pytest.fixture
+async def _watch_tasks() -> AsyncIterator[None]:
+    # requested by an autouse fixture, so it is set up before the test's own fixtures and torn down after them
+    yield
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        pytest.fail("the test left asyncio tasks behind:\n" + "\n".join(sorted(repr(task) for task in left)))
