@@ -2,10 +2,13 @@
 
 from typing import Final
 
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 
 HEX: Final = "0123456789abcdef"
 WORDS: Final = "abcxyz019"
+
+unhurried = settings(deadline=None)
+"""For laws: how long an example takes is a matter of the machine."""
 
 words = st.text(WORDS, min_size=1, max_size=6)
 dns_labels = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)

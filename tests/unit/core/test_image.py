@@ -19,6 +19,7 @@ from rollbook.core.image import (
     short,
 )
 from tests.unit.core import strategies
+from tests.unit.core.strategies import unhurried
 
 A: Final = "sha256:" + "a" * 64
 B: Final = "sha256:" + "b" * 64
@@ -103,11 +104,13 @@ def test_references_are_equal_if_they_ask_for_the_same() -> None:
     assert parse_reference("nginx") != parse_reference("nginx:1.27")
 
 
+@unhurried
 @given(strategies.canonical_references())
 def test_a_canonical_reference_survives_reading_and_writing(text: str) -> None:
     assert parse_reference(text).canonical == text
 
 
+@unhurried
 @given(st.one_of(st.text(), strategies.almost_references, strategies.canonical_references()))
 def test_reading_a_reference_fails_with_invalid_object_or_ends_in_a_canonical_one(text: str) -> None:
     try:
@@ -189,6 +192,7 @@ def test_an_image_id_is_read_in_every_runtimes_form(
     assert (image.kind, image.digest, image.repository) == (kind, digest, repository)
 
 
+@unhurried
 @given(st.one_of(st.text(), strategies.almost_references, strategies.image_ids))
 def test_reading_an_image_id_never_fails_and_shows_only_digests_that_are_some(text: str) -> None:
     image = parse_image_id(text)
@@ -248,6 +252,7 @@ def test_a_pinned_digest_is_the_identity_whatever_runs(
 references = st.sampled_from(["acme/app:v1", f"acme/app@{A}"]).map(parse_reference)
 
 
+@unhurried
 @given(references, st.lists(strategies.image_ids, max_size=6), st.randoms(use_true_random=False))
 def test_the_digest_does_not_depend_on_the_order_of_the_pods(
     reference: ImageReference, image_ids: list[str], shuffler: random.Random
@@ -258,6 +263,7 @@ def test_the_digest_does_not_depend_on_the_order_of_the_pods(
     assert resolve(reference, shuffled) == resolve(reference, image_ids)
 
 
+@unhurried
 @given(references, st.lists(strategies.image_ids, max_size=6))
 def test_there_is_a_digest_or_a_reason_why_not_and_it_was_pinned_or_seen(
     reference: ImageReference, image_ids: list[str]
