@@ -183,7 +183,7 @@ def resolve(reference: ImageReference, image_ids: Sequence[str]) -> Resolution:
     | does not | an image imported on its node | none | LocalImport |
     | does not | none, or an empty one | none | Empty |
     """
-    images = [parse_image_id(text) for text in image_ids]
+    images = [parse_image_id(text) for text in set(image_ids)]
     kinds = {image.kind for image in images} or {ImageIdKind.EMPTY}
     digests = tuple(sorted({image.digest for image in images if image.digest and _is_repo(image)}))
     agreed = digests[0] if len(digests) == 1 and kinds == {ImageIdKind.REPO} else None
