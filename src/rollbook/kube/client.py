@@ -6,7 +6,7 @@ What an answer becomes stands in `answers`.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,7 +18,7 @@ from yarl import URL
 
 from rollbook import __version__
 from rollbook.kube.answers import outcome, translated
-from rollbook.kube.credentials import Credentials
+from rollbook.kube.credentials import Connection, Credentials
 from rollbook.kube.wire import Page, decoder
 
 READ_TIMEOUT: Final = 60.0
@@ -73,6 +73,10 @@ class Kube:
             ConfigError: there is no usable configuration.
         """
         return cls(await Credentials.load(kubeconfig))
+
+    async def connection(self) -> Connection:
+        """What another client needs to connect as we do."""
+        return await self._credentials.connection()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -136,9 +140,10 @@ class Kube:
         """Apply operations of RFC 6902, all or none."""
         return await self.request("PATCH", path, body=operations, content_type="application/json-patch+json")
 
-    async def delete(self, path: str) -> None:
-        """Delete one object."""
-        await self.request("DELETE", path)
+    async def delete(self, path: str, *, resource_version: str | None = None) -> None:
+        """Delete one object; with a version, Conflict if somebody wrote since."""
+        preconditions = {"preconditions": {"resourceVersion": resource_version}} if resource_version else None
+        await self.request("DELETE", path, body=preconditions)
 
     async def list_pages(
         self,
@@ -148,7 +153,7 @@ class Kube:
         limit: int = 500,
         params: Params | None = None,
         accept: str = "application/json",
-    ) -> AsyncIterator[Page[ItemT]]:
+    ) -> AsyncGenerator[Page[ItemT], None]:
         """List a collection page by page, each decoded to `item` and nothing else kept.
 
         Raises:
@@ -167,7 +172,7 @@ class Kube:
 
     async def stream(
         self, path: str, params: Params | None = None, *, silence: float = SILENCE
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Watch a collection; yield complete lines until the server ends the watch.
 
         A line that is cut off by the end is dropped: the next watch, from the last version seen, repeats it.

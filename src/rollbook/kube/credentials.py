@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,6 +18,18 @@ from rollbook.core.errors import ConfigError, Unavailable
 
 _UNREADABLE: Final = (ConfigException, OSError, ValueError, TypeError, AttributeError, KeyError, yaml.YAMLError)
 """What the official client raises on a configuration that is not one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """The same in plain words, for a client of another make."""
+
+    server: str
+    ca_path: str | None
+    verify: bool
+    token: str | None
+    certificate_path: str | None
+    private_key_path: str | None
 
 
 class Credentials:
@@ -59,6 +72,22 @@ class Credentials:
         except _UNREADABLE as error:
             raise Unavailable(f"cannot read the token: {error}") from error
         return {"Authorization": value.strip()} if value else {}
+
+    async def connection(self) -> Connection:
+        """What another client needs to connect as we do.
+
+        Raises:
+            Unavailable: the token's file cannot be read at the moment.
+        """
+        header = (await self.authorization()).get("Authorization", "")
+        return Connection(
+            server=self.host,
+            ca_path=self._configuration.ssl_ca_cert,
+            verify=self._configuration.verify_ssl,
+            token=header.removeprefix("Bearer ") or None,
+            certificate_path=self._configuration.cert_file,
+            private_key_path=self._configuration.key_file,
+        )
 
     async def reload(self, refused: dict[str, str]) -> None:
         """Read everything again, unless another request has done so since `refused` was current.
