@@ -82,7 +82,7 @@ def refusal(key: SlotKey, artifact: Artifact, condition: Condition) -> Record:
         namespace=key.namespace,
         labels=_labels(key),
         spec=_spec(key, artifact),
-        status={"observedGeneration": 1, "conditions": [condition_body(one) for one in told]},
+        status={"conditions": [condition_body(one) for one in told]},
     )
 
 
@@ -154,8 +154,7 @@ def _spec(key: SlotKey, artifact: Artifact) -> dict[str, Any]:
 def _status(slot: Slot, entry: Entry, deliveries: list[dict[str, str]]) -> dict[str, Any]:
     done = sum(delivery["state"] == "Delivered" for delivery in deliveries)
     return (
-        {"observedGeneration": 1}
-        | _artifact(entry)
+        _artifact(entry)
         | _course(entry)
         | present(
             deploymentName=entry.identity.deployment_name,

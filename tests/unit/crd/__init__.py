@@ -1,0 +1,1 @@
+"""Our custom resources: the codec, the models, and that both agree with the YAML."""
