@@ -9,6 +9,9 @@ import pytest
 
 pytest_plugins = ["tests.controlplane.plugin"]
 
+_TURNS_TO_END = 10
+"""Turns of the loop granted to tasks that are just ending, as asyncio's own that close dropped generators."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,6 +36,8 @@ def no_leaked_tasks(request: pytest.FixtureRequest) -> None:
 async def _watch_tasks() -> AsyncIterator[None]:
     # requested by an autouse fixture, so it is set up before the test's own fixtures and torn down after them
     yield
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    if left:
-        pytest.fail("the test left asyncio tasks behind:\n" + "\n".join(sorted(repr(task) for task in left)))
+    for _ in range(_TURNS_TO_END):
+        if not (left := asyncio.all_tasks() - {asyncio.current_task()}):
+            return
+        await asyncio.sleep(0)
+    pytest.fail("the test left asyncio tasks behind:\n" + "\n".join(sorted(repr(task) for task in left)))

@@ -165,7 +165,7 @@ def _no_go_advice(module: Module) -> str:
 
 
 def _compile(go: Path, module: Module, output: Path, say: Say) -> None:
-    say(f"{', '.join(module.binaries)} are built from source, once on this machine: a few minutes")
+    say(f"building {', '.join(module.binaries)} from source: minutes, once on this machine")
     step = Step(f"building {module.name}", say)
     flags = ["-v", "-trimpath", "-ldflags", module.ldflags, "-o", f"{output}{os.sep}"]
     # no C compiler needed, no toolchain or workspace of someone else's, and a pinned go.sum

@@ -13,6 +13,9 @@ CHECKOUT = Path(__file__).parents[2]
 SHIPPED_NAMESPACE = "rollbook-system"
 """The namespace that the manifests in `deploy/` name."""
 
+_KUSTOMIZATION = "Kustomization"
+"""A file for kubectl, not an object for the API server."""
+
 
 def install(api: KubeApi, namespace: str = SHIPPED_NAMESPACE) -> list[Object]:
     """Apply `crds/` and `deploy/` as an admin would, and wait until the custom resources are served.
@@ -24,7 +27,7 @@ def install(api: KubeApi, namespace: str = SHIPPED_NAMESPACE) -> list[Object]:
     crds = api.apply(CHECKOUT / "crds")
     for crd in crds:
         eventually(functools.partial(_established, api, crd))
-    shipped = (_moved(obj, namespace) for obj in manifests(CHECKOUT / "deploy"))
+    shipped = [_moved(obj, namespace) for obj in manifests(CHECKOUT / "deploy") if obj["kind"] != _KUSTOMIZATION]
     first_namespaces = sorted(shipped, key=lambda obj: obj["kind"] != "Namespace")
     return crds + api.apply(*first_namespaces, namespace=namespace)
 
