@@ -90,6 +90,11 @@ class Book:
         """What `sink` was told and the stored slot does not say yet."""
         return self._progress.get(name, {}).get(sink)
 
+    def unwritten_keys(self) -> tuple[SlotKey, ...]:
+        """The slots whose progress is not all written."""
+        stored = (self._ledger.get(name) for name in tuple(self._progress))
+        return tuple(each.slot.key for each in stored if each)
+
     async def flush(self, key: SlotKey) -> Slot:
         """Write the progress of a slot now."""
         return await self.change(key, lambda slot: slot, flush=True)
@@ -111,7 +116,14 @@ class Book:
                     return await self._write(name, key, change, flush=flush)
                 except Conflict as conflict:
                     error = conflict
+                    self._reread(name)
             raise error
+
+    def _reread(self, name: str) -> None:
+        """What was read again may be a write of our own whose answer was lost: what it owes is due."""
+        stored = self._ledger.get(name)
+        if stored:
+            self._saved(Change(before=stored.slot, after=stored.slot, uid=stored.uid))
 
     async def _write(self, name: str, key: SlotKey, change: Callable[[Slot], Slot], *, flush: bool) -> Slot:
         stored = self._ledger.get(name)

@@ -4,6 +4,7 @@ A slow or dead sink slows nothing else: each has a courier of its own, with its 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -68,6 +69,17 @@ class Courier:
         self._open = asyncio.Event()
         self._open.set()
         self._doubt: set[tuple[str, int]] = set()
+        self._stuck: dict[str, Millis] = {}
+
+    @property
+    def backlog(self) -> int:
+        """Slots that owe the sink something."""
+        return self.hints.pending
+
+    @property
+    def oldest(self) -> Millis | None:
+        """The time of the oldest transition that the sink did not take when it was tried."""
+        return min(self._stuck.values(), default=None)
 
     def replace(self, sink: Sink) -> Sink:
         """Go on with another credential or selector; the destination is the same. Returns the former sink."""
@@ -83,6 +95,12 @@ class Courier:
         elif self.health.state == "suspended":
             self._recover()
 
+    async def finish(self, seconds: float) -> None:
+        """Begin no delivery any more, and let those under way end, for so long."""
+        self.suspend(suspended=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.hints.idle(), seconds)
+
     async def run(self) -> None:
         """Deliver until cancelled."""
         async with asyncio.TaskGroup() as workers:
@@ -94,8 +112,10 @@ class Courier:
             await self._open.wait()
             name = await self.hints.get()
             try:
-                await self._open.wait()
-                await self._slot(name)
+                if self._open.is_set():
+                    await self._slot(name)
+                else:
+                    self.hints.add(name)
             finally:
                 self.hints.done(name)
 
@@ -145,7 +165,7 @@ class Courier:
             self._refused(name, cursor, delivery, str(refusal))
             self._report(delivery, "refused", began, str(refusal))
         except SinkUnauthorized as refusal:
-            self._unauthorized(name, str(refusal))
+            self._unauthorized(name, transition, str(refusal))
             self._report(delivery, "unauthorized", began, str(refusal))
             return False
         except SinkUnavailable as trouble:
@@ -168,6 +188,7 @@ class Courier:
             Progress(seq=transition.seq, frozen=frozen, channels=frozenset({transition.kind.channel})),
         )
         self._doubt.discard((name, transition.seq))
+        self._stuck.pop(name, None)
         self.health.last_accepted = self._desk.clock.now()
         self._recover()
 
@@ -185,14 +206,17 @@ class Courier:
             ),
         )
         self.health.refused += 1
+        self._stuck.pop(name, None)
         self._recover()
 
-    def _unauthorized(self, name: str, message: str) -> None:
+    def _unauthorized(self, name: str, transition: Transition, message: str) -> None:
+        self._stuck[name] = transition.at.time
         self.health.state, self.health.message = "unauthorized", message
         self._open.clear()
         self.hints.add(name)
 
     def _unavailable(self, name: str, transition: Transition, trouble: SinkUnavailable) -> None:
+        self._stuck[name] = transition.at.time
         if trouble.sent:
             self._doubt.add((name, transition.seq))
         self.health.state, self.health.message = "unavailable", str(trouble)

@@ -23,10 +23,17 @@ class Hints(Generic[K]):
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def __len__(self) -> int:
         """How many keys wait or are in hand, without those that wait for a time."""
         return len(self._waiting) + len(self._in_hand)
+
+    @property
+    def pending(self) -> int:
+        """How many keys wait, are in hand or wait for a time."""
+        return len(self._waiting | self._in_hand | self._timers.keys())
 
     def add(self, key: K, *, delay: float = 0.0) -> None:
         """Ask for a look at `key`, at once or in `delay` seconds (the earlier of two delays counts)."""
@@ -64,11 +71,14 @@ class Hints(Generic[K]):
         key = self._order.popleft()
         self._waiting.discard(key)
         self._in_hand.add(key)
+        self._idle.clear()
         return key
 
     def done(self, key: K) -> None:
         """Put `key` out of hand."""
         self._in_hand.discard(key)
+        if not self._in_hand:
+            self._idle.set()
         if key in self._again:
             self._again.discard(key)
             self.add(key)
@@ -78,6 +88,10 @@ class Hints(Generic[K]):
     async def drained(self) -> None:
         """Wait until nothing waits or is in hand."""
         await self._drained.wait()
+
+    async def idle(self) -> None:
+        """Wait until nothing is in hand."""
+        await self._idle.wait()
 
     def close(self) -> None:
         """Drop what waits for a time."""

@@ -60,8 +60,9 @@ class Roster:
         member.courier.hints.close()
         await member.courier.sink.close()
 
-    async def close(self) -> None:
-        """Stop all couriers."""
+    async def close(self, seconds: float) -> None:
+        """Stop all couriers; deliveries under way get so long to end."""
+        await asyncio.gather(*(courier.finish(seconds) for courier in self))
         for key in list(self._members):
             await self.remove(key)
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from rollbook.core.errors import InvalidObject, KubeError, NotFound
-from rollbook.core.workload import Deployment, Namespace, Pod, ReplicaSet, WorkloadRef
+from rollbook.core.look import View
+from rollbook.core.workload import Deployment, Namespace, WorkloadRef
 from rollbook.kube.client import Kube
 from rollbook.kube.deployments import project
 from rollbook.kube.pods import PODS, PodStore
@@ -23,16 +24,6 @@ DEPLOYMENTS: Final = "/apis/apps/v1/deployments"
 
 CONFIRMATIONS: Final = 8
 """Requests in flight while a sweep confirms what it misses."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """A workload as the cluster shows it: nothing at all where it is unknown."""
-
-    deployment: Deployment | None
-    namespace: Namespace | None
-    replica_sets: tuple[ReplicaSet, ...]
-    pods: tuple[Pod, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,118 @@
+"""The settings of the operator: environment variables with the prefix `ROLLBOOK_`, or flags of the command.
+
+A wrong value is refused at start, with its name and what is allowed.
+"""
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from rollbook.core.errors import ConfigError
+from rollbook.core.identity import Rules
+from rollbook.core.seen import Policy
+from rollbook.core.transition import Millis
+
+
+def _listed(value: object) -> object:
+    """`a, b` as in an environment variable, or a list already."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _paired(value: object) -> object:
+    """`payments-*=production, sandbox=development` as pairs."""
+    pairs = _listed(value)
+    if not isinstance(value, str) or not isinstance(pairs, tuple):
+        return value
+    return tuple(tuple(each.split("=", 1)) for each in pairs)
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Pairs = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_paired)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
+
+
+class Settings(BaseSettings):
+    """All settings of the operator. Durations are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="ROLLBOOK_", extra="ignore", frozen=True)
+
+    cluster: Name = "default"
+    """This cluster's name: part of every slot's key, so it must never change."""
+    namespace: Name = Field(default_factory=lambda: os.environ.get("POD_NAMESPACE", "rollbook-system"))
+    """The operator's own namespace: slots, credentials and the Lease are there."""
+    identity: str = Field(default_factory=lambda: os.environ.get("POD_NAME") or socket.gethostname(), min_length=1)
+    """Who holds the Lease. A restarted container of the same pod goes on under the same identity."""
+    kubeconfig: Path | None = None
+    """A kubeconfig; without one the pod's ServiceAccount, else what kubectl would use."""
+
+    default_environment: Name | Literal[""] = ""
+    """Of namespaces that say nothing; empty: the cluster's name."""
+    namespace_environments: Pairs = ()
+    """Environments by namespace, `<name or glob>=<environment>`, the first match counts."""
+    track_default: bool = True
+    """Whether workloads are tracked that do not say so."""
+    excluded_namespaces: Names = ("kube-*",)
+    """Names or globs of namespaces in which nothing is tracked; the operator's own is always one."""
+    teams_may_untrack: bool = True
+    """Whether an annotation may switch tracking off."""
+    moving_tags: Names = ()
+    """Tags or globs that name no version, besides `latest`."""
+
+    idle_grace: float = Field(default=300, ge=0, le=86_400)
+    """How long scaled to zero before it counts as DECOMMISSIONED."""
+    missing_grace: float = Field(default=30, ge=0, le=86_400)
+    """How long gone before it counts as DECOMMISSIONED."""
+    sweep_interval: float = Field(default=300, ge=1, le=86_400)
+    """How often the cluster is listed for deletions that no watch told of."""
+    history: int = Field(default=1, ge=0, le=20)
+    """How many superseded records a slot keeps in the cluster."""
+
+    listen_host: str = "0.0.0.0"  # noqa: S104 - the kubelet's probes and Prometheus come from outside the pod
+    """Address of /healthz, /readyz and /metrics."""
+    listen_port: int = Field(default=8080, ge=0, le=65_535)
+    """Port of the same; 0 takes a free one."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def load(cls, **flags: object) -> "Settings":
+        """Read the settings; flags that are not None win over the environment.
+
+        Raises:
+            ConfigError: names every setting that is wrong, and what is allowed.
+        """
+        try:
+            return cls(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]  # validated right here
+        except ValidationError as error:
+            raise ConfigError("; ".join(_problem(each) for each in error.errors())) from None
+
+    @property
+    def rules(self) -> Rules:
+        """What it says about identities."""
+        return Rules(
+            cluster=self.cluster,
+            default_environment=self.default_environment,
+            namespace_environments=self.namespace_environments,
+            track_default=self.track_default,
+            excluded_namespaces=(*self.excluded_namespaces, self.namespace),
+            teams_may_untrack=self.teams_may_untrack,
+            moving_tags=self.moving_tags,
+        )
+
+    def policy(self, epoch: Millis) -> Policy:
+        """What it says about the rules of the ledger; `epoch` is when this install first led."""
+        return Policy(
+            epoch=epoch,
+            idle_grace=int(self.idle_grace * 1000),
+            missing_grace=int(self.missing_grace * 1000),
+            history=self.history,
+        )
+
+
+def _problem(error: object) -> str:
+    assert isinstance(error, dict)
+    name = ".".join(str(part) for part in error["loc"])
+    return f"ROLLBOOK_{name.upper()}: {error['msg']} (it is {error['input']!r})"
