@@ -13,9 +13,6 @@ CHECKOUT = Path(__file__).parents[2]
 SHIPPED_NAMESPACE = "rollbook-system"
 """The namespace that the manifests in `deploy/` name."""
 
-_KUSTOMIZATION = "Kustomization"
-"""A file for kubectl, not an object for the API server."""
-
 
 def install(api: KubeApi, namespace: str = SHIPPED_NAMESPACE) -> list[Object]:
     """Apply `crds/` and `deploy/` as an admin would, and wait until the custom resources are served.
@@ -24,12 +21,17 @@ def install(api: KubeApi, namespace: str = SHIPPED_NAMESPACE) -> list[Object]:
         api: Of an admin.
         namespace: Installed into this one instead of the one that the manifests name.
     """
-    crds = api.apply(CHECKOUT / "crds")
+    crds = api.apply(*_shipped("crds"))
     for crd in crds:
         eventually(functools.partial(_established, api, crd))
-    shipped = [_moved(obj, namespace) for obj in manifests(CHECKOUT / "deploy") if obj["kind"] != _KUSTOMIZATION]
-    first_namespaces = sorted(shipped, key=lambda obj: obj["kind"] != "Namespace")
+    moved = (_moved(obj, namespace) for obj in _shipped("deploy"))
+    first_namespaces = sorted(moved, key=lambda obj: obj["kind"] != "Namespace")
     return crds + api.apply(*first_namespaces, namespace=namespace)
+
+
+def _shipped(folder: str) -> list[Object]:
+    """The objects in a folder of the checkout; a `kustomization.yaml` is for kubectl and none."""
+    return [obj for obj in manifests(CHECKOUT / folder) if obj["kind"] != "Kustomization"]
 
 
 def _established(api: KubeApi, crd: Object) -> bool:
