@@ -5,16 +5,13 @@ The operator writes records as `core.projection` makes them; these models are fo
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from pydantic import Field, ValidationError
 
 from rollbook.core.errors import InvalidObject
-from rollbook.core.projection import Record
 from rollbook.core.transition import ArtifactKind, Phase, RecordStatus
-from rollbook.crd.meta import API_VERSION, CrdModel
-
-KIND: Final = "DeploymentRecord"
+from rollbook.crd.meta import CrdModel
 
 
 class Workload(CrdModel):
@@ -134,18 +131,3 @@ def parse(body: Mapping[str, Any]) -> DeploymentRecord:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InvalidObject(f"{where}: {first['msg']}") from None
-
-
-def body(record: Record, *, generation: int = 1) -> dict[str, Any]:
-    """The object of a record.
-
-    Its creation takes no notice of `status`; that is written through the subresource, with the generation
-    that the API server answered with. A fresh object has generation 1, a changed spec makes the next one.
-    """
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": {"name": record.name, "namespace": record.namespace, "labels": dict(record.labels)},
-        "spec": record.spec,
-        "status": {"observedGeneration": generation, **record.status},
-    }
