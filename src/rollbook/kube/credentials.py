@@ -79,12 +79,12 @@ class Credentials:
         Raises:
             Unavailable: the token's file cannot be read at the moment.
         """
-        header = (await self.authorization()).get("Authorization", "")
+        scheme, _, token = (await self.authorization()).get("Authorization", "").partition(" ")
         return Connection(
             server=self.host,
             ca_path=self._configuration.ssl_ca_cert,
             verify=self._configuration.verify_ssl,
-            token=header.removeprefix("Bearer ") or None,
+            token=token if scheme.lower() == "bearer" else None,
             certificate_path=self._configuration.cert_file,
             private_key_path=self._configuration.key_file,
         )

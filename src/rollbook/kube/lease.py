@@ -65,7 +65,7 @@ class Lease:
         timing: see the module.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # two callbacks, and a name and times that have defaults
         self,
         kube: Kube,
         namespace: str,

@@ -36,6 +36,9 @@ MANAGED_BY: Final = OURS + "managed-by"
 SLOT: Final = OURS + "slot"
 SELECTOR: Final = f"{MANAGED_BY}=rollbook"
 
+_UNOBSERVED: Final = -1
+"""No digest: the status is of an earlier generation and must be written, whatever it says."""
+
 _Key = tuple[str, str]
 """Namespace and name."""
 
@@ -178,7 +181,7 @@ class Records:
         if known.facts != facts:
             operations = [_put("/spec", record.spec), _put("/metadata/labels", record.labels)]
             known.take(_read(await self._kube.json_patch(_path(key), operations)))
-            known.facts = facts
+            known.facts, known.status = facts, _UNOBSERVED
         if known.status != status:
             value = {**record.status, "observedGeneration": known.generation}
             known.take(_read(await self._kube.json_patch(f"{_path(key)}/status", [_put("/status", value)])))
@@ -255,6 +258,8 @@ def _version(wire: _RecordWire) -> int:
 def _as_stored(wire: _RecordWire, slot: str = "") -> _Known:
     """A record as it is in the cluster, whoever wrote it."""
     facts, status = _digests(wire)
+    if wire.status.get("observedGeneration") != wire.metadata.generation:
+        status = _UNOBSERVED
     known = _Known(slot=slot or intern(wire.metadata.labels.get(SLOT, "")), facts=facts, status=status)
     known.take(wire)
     return known

@@ -1,0 +1,1 @@
+"""Tests of `rollbook.kube` against a small real HTTP server."""
