@@ -110,7 +110,7 @@ class SinkCondition(CrdModel):
     type: str
     status: str
     reason: str
-    message: str = ""
+    message: str | None = None
     last_transition_time: datetime
     observed_generation: int | None = None
 

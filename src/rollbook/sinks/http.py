@@ -176,13 +176,13 @@ class HttpClient:
         """As much of the body as the limits allow; what cannot be read changes nothing about the status."""
         body = bytearray()
         try:
-            async with asyncio.timeout(self._timeouts.body), aclosing(response):
+            async with asyncio.timeout(self._timeouts.body) as patience, aclosing(response):
                 async for piece in response.aiter_raw():
                     body += piece
                     if len(body) > limit:
-                        return self._cut(body[:limit])
+                        patience.reschedule(0)  # to leave the loop here would leave httpx's generators open
         except _FOREIGN:
-            return self._cut(body)
+            return self._cut(body[:limit])
         return bytes(body)
 
     def _cut(self, body: bytearray) -> bytes:

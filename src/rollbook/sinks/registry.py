@@ -82,7 +82,7 @@ class ConfiguredSink:
         await self.http.close()
 
 
-def build(sink: TrackingSink, credential: Credential, *, timeouts: Timeouts = Timeouts()) -> Sink:
+def build(sink: TrackingSink, credential: Credential, *, timeouts: Timeouts | None = None) -> Sink:
     """The sink that this object configures. It connects to nothing yet; close it when it is replaced.
 
     Raises:
@@ -91,7 +91,7 @@ def build(sink: TrackingSink, credential: Credential, *, timeouts: Timeouts = Ti
     """
     spec = sink.spec
     address = endpoint.check(spec.destination.endpoint, hosts=credential.hosts, insecure=spec.allow_insecure_http)
-    http = HttpClient(address, _token(credential.token), timeouts=timeouts)
+    http = HttpClient(address, _token(credential.token), timeouts=timeouts or Timeouts())
     return ConfiguredSink(
         key=key(sink),
         name=sink.metadata.name,
