@@ -1,12 +1,14 @@
 """Epoch milliseconds in words."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _MINUTE = 60_000
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 
 
+@lru_cache(maxsize=256)  # the three times of a fresh record are one
 def rfc3339(ms: int) -> str:
     """`2000-01-23T04:56:07.000Z`, as Chainloop writes times (WIRE §2.1)."""
     seconds, millis = divmod(ms, 1000)

@@ -1,0 +1,1 @@
+"""Tests of the embedded tracker that need no server."""
