@@ -5,6 +5,8 @@ from datetime import datetime
 from sys import intern
 from typing import Final
 
+import msgspec
+
 from rollbook.core.workload import ContainerState, Pod
 from rollbook.kube.watch import Collection
 from rollbook.kube.wire import Metadata, Wire, millis
@@ -25,13 +27,9 @@ class _State(Wire, frozen=True):
 
 class _ContainerStatus(Wire, frozen=True):
     name: str
-    image_id: str = ""
+    image_id: str = msgspec.field(default="", name="imageID")
     ready: bool = False
     state: _State = _State()
-
-
-class _ContainerStatusField(_ContainerStatus, frozen=True, rename={"image_id": "imageID"}):
-    """The API writes `imageID`, which is not camel case."""
 
 
 class _Condition(Wire, frozen=True):
@@ -42,8 +40,8 @@ class _Condition(Wire, frozen=True):
 class _Status(Wire, frozen=True):
     phase: str = ""
     conditions: tuple[_Condition, ...] = ()
-    container_statuses: tuple[_ContainerStatusField, ...] = ()
-    init_container_statuses: tuple[_ContainerStatusField, ...] = ()
+    container_statuses: tuple[_ContainerStatus, ...] = ()
+    init_container_statuses: tuple[_ContainerStatus, ...] = ()
 
 
 class PodWire(Wire, frozen=True):
@@ -69,7 +67,7 @@ def project(wire: PodWire) -> Pod | None:
     )
 
 
-def _state(status: _ContainerStatusField) -> ContainerState:
+def _state(status: _ContainerStatus) -> ContainerState:
     waiting, running = status.state.waiting, status.state.running
     return ContainerState(
         name=intern(status.name),
