@@ -7,6 +7,7 @@ import os
 import socket
 from pathlib import Path
 from typing import Annotated, Literal
+from uuid import uuid4
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -30,6 +31,10 @@ def _paired(value: object) -> object:
     return tuple(tuple(each.split("=", 1)) for each in pairs)
 
 
+def _identity() -> str:
+    return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{uuid4()}"
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Pairs = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_paired)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
@@ -44,8 +49,8 @@ class Settings(BaseSettings):
     """This cluster's name: part of every slot's key, so it must never change."""
     namespace: Name = Field(default_factory=lambda: os.environ.get("POD_NAMESPACE", "rollbook-system"))
     """The operator's own namespace: slots, credentials and the Lease are there."""
-    identity: str = Field(default_factory=lambda: os.environ.get("POD_NAME") or socket.gethostname(), min_length=1)
-    """Who holds the Lease. A restarted container of the same pod goes on under the same identity."""
+    identity: str = Field(default_factory=_identity, min_length=1)
+    """Who holds the Lease: a pod's name, so that a restarted container goes on at once; else unique."""
     kubeconfig: Path | None = None
     """A kubeconfig; without one the pod's ServiceAccount, else what kubectl would use."""
 

@@ -1,12 +1,13 @@
 """The composition root: settings in, a running operator's parts out. Nothing here decides anything."""
 
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from rollbook import metrics
 from rollbook.book import Book, Change
 from rollbook.clock import Clock
-from rollbook.core.errors import Conflict, KubeError
+from rollbook.core.errors import Conflict, KubeError, LeadershipLost
 from rollbook.core.retry import RetryPolicy
 from rollbook.core.slot import SlotKey
 from rollbook.core.transition import Millis
@@ -33,6 +34,9 @@ COMPANY = 0.2
 
 AGAIN = 1.0
 """Seconds until a failed unit of work is tried again; the API server asks for longer itself when it wants to."""
+
+AFTER_A_BUG = 60.0
+"""Seconds until a unit of work is tried again that failed by an error of our own: it must not stop the others."""
 
 SINK_RETRY = RetryPolicy(base_ms=500, cap_ms=60_000, factor=2.0)
 
@@ -122,6 +126,11 @@ async def _work(hints: Hints[K], unit: Callable[[K], Awaitable[None]], name: str
             if not isinstance(error, Conflict):
                 failed(name, error, key=str(key))
             hints.add(key, delay=getattr(error, "retry_after", None) or AGAIN)
+        except LeadershipLost:
+            raise
+        except Exception as error:
+            failed(name, error, key=str(key), trace=traceback.format_exc())
+            hints.add(key, delay=AFTER_A_BUG)
         finally:
             hints.done(key)
 

@@ -10,7 +10,7 @@ would look deleted.
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -19,7 +19,7 @@ import kopf
 import msgspec
 
 from rollbook import metrics
-from rollbook.core.errors import ConfigError, KubeError, LeadershipLost, NotFound, RollbookError
+from rollbook.core.errors import ConfigError, KubeError, LeadershipLost, NotFound, RollbookError, Unavailable
 from rollbook.crd.meta import SCHEMA_VERSION
 from rollbook.kube.client import Kube
 from rollbook.kube.lease import Lease
@@ -41,6 +41,9 @@ REPORT_EVERY: Final = 10.0
 STOP_WITHIN: Final = 8.0
 """Seconds for deliveries under way to end and their progress to be written."""
 
+PATIENCE: Final = 1.0
+"""Seconds between two tries to read what the start needs."""
+
 LOGIN_EVERY: Final = timedelta(minutes=10)
 
 log = logger(__name__)
@@ -53,9 +56,9 @@ class _Life:
     settings: Settings
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     readiness: Readiness = field(default_factory=Readiness)
-    problem: Exception | None = None
+    problem: RollbookError | None = None
 
-    def end(self, problem: Exception | None = None) -> None:
+    def end(self, problem: RollbookError | None = None) -> None:
         """Stop, because of `problem` if there is one; the first one counts."""
         self.problem = self.problem or problem
         self.stop.set()
@@ -101,7 +104,7 @@ async def _lead(life: _Life, kube: Kube, app: list[App]) -> None:
     kube.guard = lease.check
     try:
         async with _background(life, lease.hold()):
-            await _check_schemas(kube)
+            await _patiently(life, lambda: _check_schemas(kube))
             app.append(wire(settings, kube, epoch=lease.created_at, may_send=lease.check))
             await _operate(life, app[0])
     finally:
@@ -118,9 +121,9 @@ async def _operate(life: _Life, app: App) -> None:
     handlers = registry(ears(app, sinks), lambda: _login(app.kube))
     kopf_stop = asyncio.Event()
     async with _background(life, *(mirror.run() for mirror in mirrors)):
-        await app.load()
+        await _patiently(life, app.load)
         await _unless_stopped(life, secret_mirror.synced.wait())
-        await sinks.load()
+        await _patiently(life, sinks.load)
         async with _background(life, _hear(life, handlers, kopf_stop), _refresh(sinks, changed)):
             try:
                 await _sync_and_work(life, app, sinks)
@@ -240,11 +243,11 @@ async def _guarded(life: _Life, unit: Awaitable[Any]) -> None:
         await unit
     except (asyncio.CancelledError, GeneratorExit):
         raise
-    except LeadershipLost as error:
+    except RollbookError as error:
         life.end(error)
     except Exception as error:
         log.exception("a part of the operator has ended")
-        life.end(error)
+        life.end(RollbookError(f"a part of the operator has ended: {type(error).__name__}: {error}"))
 
 
 async def _unless_stopped(life: _Life, unit: Awaitable[Any]) -> bool:
@@ -259,6 +262,18 @@ async def _unless_stopped(life: _Life, unit: Awaitable[Any]) -> bool:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     return False
+
+
+async def _patiently(life: _Life, unit: Callable[[], Awaitable[None]]) -> None:
+    """Do what the start needs, again and again while the API server is not available."""
+    while not life.stop.is_set():
+        try:
+            await unit()
+        except Unavailable as error:
+            failed("start", error)
+            await asyncio.sleep(error.retry_after or PATIENCE)
+        else:
+            return
 
 
 @contextlib.contextmanager
