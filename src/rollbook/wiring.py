@@ -128,7 +128,7 @@ async def _work(hints: Hints[K], unit: Callable[[K], Awaitable[None]], name: str
             hints.add(key, delay=getattr(error, "retry_after", None) or AGAIN)
         except LeadershipLost:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a bug met by one workload must not stop the others
             failed(name, error, key=str(key), trace=traceback.format_exc())
             hints.add(key, delay=AFTER_A_BUG)
         finally:
