@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Final
 
 from rollbook.core.draft import Draft
-from rollbook.core.image import parse_reference
+from rollbook.core.image import is_moving, parse_reference, short
 from rollbook.core.observe import PODS_UNKNOWN, Rollout, Running, Sighting
 from rollbook.core.seen import Policy, Seen
 from rollbook.core.slot import Entry, Slot
-from rollbook.core.stamps import ended, failed_at, observed, started
+from rollbook.core.stamps import ended, failed_at, is_without_deadline, moved, observed, started
 from rollbook.core.transition import Artifact, Cause, Kind, Millis, Phase, RecordStatus, Stamp
 
 _SILENT: Final = frozenset({Cause.ADOPTED, Cause.RESUMED})
@@ -17,25 +17,36 @@ _SILENT: Final = frozenset({Cause.ADOPTED, Cause.RESUMED})
 _ROWS: Final = {Cause.ADOPTED: "adopted", Cause.RESUMED: "resumed", Cause.TAG_MOVED: "tag moved"}
 
 
-def first_sight(draft: Draft, seen: Seen, now: Millis) -> None:
-    """Of a container we know nothing of: record what ran before the rollout under way."""
-    sighting, previous = seen.sighting, seen.sighting.previous
-    if draft.slot.seq:
-        return
+def meet(draft: Draft, seen: Seen, now: Millis) -> str:
+    """Where nothing is recorded as running: record what ran before the rollout in sight, if anything did.
+
+    Returns:
+        The row of the table, empty if there was nothing to record.
+    """
+    slot, sighting = draft.slot, seen.sighting
+    if slot.deployed or slot.attempt or sighting.rollout is Rollout.IDLE:
+        return ""
     if seen.moved:
-        moved = replace(seen.moved, status=None, cause=Cause.MOVED, replaces=None, rollback=False)
-        entry = replace(moved, number=draft.number(), identity=seen.identity)
-        draft.deploy(entry, observed(None, now))
-    elif sighting.rollout is not Rollout.COMPLETE and previous and previous.resolution.digest:
-        draft.deploy(_adopted(draft, seen, previous), observed(None, now))
+        entry = _again(seen.moved, draft.number(), seen, Cause.MOVED)
+        draft.deploy(entry, observed(slot.clock, now))
+        return "moved"
+    previous = sighting.previous
+    if slot.seq or sighting.rollout is Rollout.COMPLETE or previous is None or not previous.resolution.digest:
+        return ""
+    by = now if sighting.rollout is Rollout.WAITING else started(sighting, slot, now).time
+    entry = _adopted(draft.number(), seen, previous, previous.resolution.digest)
+    draft.deploy(entry, observed(None, by))
+    return "adopted"
 
 
-def _adopted(draft: Draft, seen: Seen, previous: Running) -> Entry:
-    digest = previous.resolution.digest
+def _adopted(number: int, seen: Seen, previous: Running, digest: str) -> Entry:
     reference = parse_reference(previous.reference)
-    version = reference.tag or (digest or "").partition(":")[2][:12]
+    tag = reference.tag
+    version = tag if tag and not is_moving(tag, ()) else short(digest)
+    if previous.reference == seen.sighting.reference:
+        version = seen.version(digest)
     return Entry(
-        number=draft.number(),
+        number=number,
         artifact=Artifact(
             name=reference.repository,
             reference=previous.reference,
@@ -46,6 +57,18 @@ def _adopted(draft: Draft, seen: Seen, previous: Running) -> Entry:
         identity=seen.identity,
         phase=Phase.SUCCEEDED,
         cause=Cause.ADOPTED,
+    )
+
+
+def _again(entry: Entry, number: int, seen: Seen, cause: Cause) -> Entry:
+    """What is DEPLOYED, to be deployed under another key or name: the same artifact, a life of its own."""
+    return Entry(
+        number=number,
+        artifact=entry.artifact,
+        identity=seen.identity,
+        phase=Phase.SUCCEEDED,
+        cause=cause,
+        revision=entry.revision,
     )
 
 
@@ -61,20 +84,36 @@ def is_new(slot: Slot, sighting: Sighting) -> bool:
 
 def cause_of(slot: Slot, sighting: Sighting, policy: Policy) -> Cause:
     """Why a new attempt is there: a rollout, or something that ran before without one."""
-    current, complete = slot.current, sighting.rollout is Rollout.COMPLETE
-    if current is None:
-        before_us = started(sighting, slot, policy.epoch).time < policy.epoch
-        return Cause.ADOPTED if before_us and complete and slot.attempt is None else Cause.ROLLOUT
+    current = slot.current
+    same, complete = slot.target == sighting.reference, sighting.rollout is Rollout.COMPLETE
+    if not slot.tracked and same:
+        return Cause.RESUMED
     if not slot.tracked and complete:
-        return Cause.RESUMED if slot.target == sighting.reference else Cause.ADOPTED
-    asleep = current.status is RecordStatus.DECOMMISSIONED and current.cause is Cause.SCALED_TO_ZERO
-    return Cause.RESUMED if asleep and slot.target == sighting.reference else Cause.ROLLOUT
+        return Cause.ADOPTED
+    if current is None and slot.attempt is None and complete:
+        before_us = started(sighting, slot, policy.epoch).time < policy.epoch
+        return Cause.ADOPTED if before_us else Cause.ROLLOUT
+    asleep = current is not None and current.cause is Cause.SCALED_TO_ZERO and slot.deployed is None
+    return Cause.RESUMED if asleep and same else Cause.ROLLOUT
 
 
-def begin(draft: Draft, seen: Seen, cause: Cause, now: Millis) -> None:
+def advance(draft: Draft, seen: Seen, now: Millis, policy: Policy) -> str:
+    """The workload runs what it is asked for, or is on the way to it. Returns the row."""
+    slot, sighting = draft.slot, seen.sighting
+    if not is_new(slot, sighting):
+        return _attempt(draft, seen, now, policy) if slot.attempt else _steady(draft, seen, now, policy)
+    interrupts = slot.attempt is not None and slot.attempt.said and slot.attempt.phase is Phase.PROGRESSING
+    cause = cause_of(slot, sighting, policy)
+    begin(draft, seen, cause, started(sighting, slot, now))
+    row = _attempt(draft, seen, now, policy)
+    if row != "continued" or cause in _SILENT:
+        return row
+    return "interrupted" if interrupts else "started"
+
+
+def begin(draft: Draft, seen: Seen, cause: Cause, start: Stamp) -> None:
     """Open an attempt for the reference in sight; one that was under way is interrupted."""
     sighting = seen.sighting
-    start = started(sighting, draft.slot, now)
     draft.drop_attempt(start, "Interrupted", f"replaced by {sighting.reference}")
     draft.set(
         attempt=Entry(
@@ -93,88 +132,109 @@ def begin(draft: Draft, seen: Seen, cause: Cause, now: Millis) -> None:
     )
 
 
-def _tell_start(draft: Draft) -> None:
-    """Tell the start of the attempt once its version is known."""
-    attempt = draft.slot.attempt
-    assert attempt is not None
-    assert attempt.started is not None
+def deadline(slot: Slot, sighting: Sighting, policy: Policy) -> Millis | None:
+    """When the attempt under way takes too long, where nobody but us will say so."""
+    attempt = slot.attempt
+    if attempt is None or attempt.phase is not Phase.PROGRESSING or not is_without_deadline(sighting):
+        return None
+    return _start(attempt).time + policy.deadline
+
+
+def _start(attempt: Entry) -> Stamp:
+    assert attempt.started is not None, "an attempt began at some time"
+    return attempt.started
+
+
+def _tell_start(draft: Draft, attempt: Entry) -> Entry:
+    """Tell the start of the attempt once its version is known. Returns the attempt."""
     if not attempt.said and attempt.cause not in _SILENT and attempt.artifact.version:
-        seq = attempt.number if draft.slot.seq == attempt.number else None
-        draft.say(Kind.STARTED, attempt, attempt.started, seq=seq)
-        draft.set(attempt=replace(attempt, said=True))
+        draft.say(Kind.STARTED, attempt, _start(attempt))
+        attempt = replace(attempt, said=True)
+    draft.set(attempt=attempt)
+    return attempt
 
 
-def attempt(draft: Draft, seen: Seen, now: Millis) -> str:
+def _attempt(draft: Draft, seen: Seen, now: Millis, policy: Policy) -> str:
     """The attempt goes on, fails or is complete."""
     sighting, attempt = seen.sighting, draft.slot.attempt
-    assert attempt is not None
-    was_said, was_failed = attempt.said, attempt.phase is Phase.FAILED
-    digest = sighting.resolution.digest if sighting.rollout is Rollout.COMPLETE else None
-    if digest:
-        _know(draft, attempt, seen, digest)
-    _tell_start(draft)
-    if digest:
-        row = _complete(draft, sighting, now)
-        return "recovered" if was_failed else row
-    if sighting.rollout is Rollout.FAILED and not was_failed:
-        draft.fail(failed_at(sighting, draft.slot, now), sighting.reason, sighting.message)
+    assert attempt is not None, "there is one"
+    complete, digest = sighting.rollout is Rollout.COMPLETE, sighting.resolution.digest
+    if complete and digest:
+        return _complete(draft, seen, _knowing(attempt, seen, digest), now)
+    attempt = _tell_start(draft, attempt)
+    if complete and sighting.resolution.reason != PODS_UNKNOWN:
+        return _unresolved(draft, sighting, attempt, now)
+    failed = failed_at(sighting, _start(attempt), now, policy.deadline)
+    if failed and attempt.phase is Phase.PROGRESSING:
+        draft.fail(failed, sighting.reason, sighting.message)
         return "failed"
-    if sighting.rollout is Rollout.COMPLETE and sighting.resolution.reason != PODS_UNKNOWN:
-        return "unresolved"
-    return "continued" if was_said or attempt.cause in _SILENT else "started"
+    return "continued"
 
 
-def _know(draft: Draft, attempt: Entry, seen: Seen, digest: str) -> None:
-    """The attempt shows its digest."""
+def _unresolved(draft: Draft, sighting: Sighting, attempt: Entry, now: Millis) -> str:
+    """It succeeded, whatever it is; its end is told when its digest is known, or another reference follows."""
+    if attempt.phase is not Phase.SUCCEEDED:
+        end = draft.in_order(ended(sighting, _start(attempt), now))
+        draft.set(attempt=replace(attempt, phase=Phase.SUCCEEDED, ended=end, reason="", message=""))
+    return "unresolved"
+
+
+def _knowing(attempt: Entry, seen: Seen, digest: str) -> Entry:
+    """The attempt with the digest that it shows."""
     artifact = replace(
         attempt.artifact,
         digest=digest,
         running=seen.sighting.resolution.running,
         version=attempt.artifact.version or seen.version(digest),
     )
-    draft.set(attempt=replace(attempt, artifact=artifact))
+    return replace(attempt, artifact=artifact)
 
 
-def _complete(draft: Draft, sighting: Sighting, now: Millis) -> str:
-    attempt, current = draft.slot.attempt, draft.slot.deployed
-    assert attempt is not None
-    end = ended(sighting, attempt.started, now)
+def _complete(draft: Draft, seen: Seen, attempt: Entry, now: Millis) -> str:
+    before, current = draft.slot, draft.slot.deployed
+    attempt = _tell_start(draft, attempt)
+    succeeded = attempt.ended if attempt.phase is Phase.SUCCEEDED else None
+    end = succeeded or ended(seen.sighting, _start(attempt), now)
     if current and current.artifact.digest == attempt.artifact.digest:
-        entry = _retagged(current, attempt, draft.in_order(end))
-        draft.reassert(entry, end, Cause.RESUMED if attempt.cause is Cause.RESUMED else Cause.RETAGGED)
-        row = "retagged"
+        silent = attempt.cause in _SILENT
+        entry = current if silent else replace(current, started=attempt.started, ended=draft.in_order(end))
+        entry = replace(entry, artifact=attempt.artifact, identity=attempt.identity, revision=attempt.revision)
+        draft.reassert(entry, end, attempt.cause if silent else Cause.RETAGGED)
     else:
         entry = draft.deploy(attempt, end)
-        row = "rollback" if entry.rollback else _ROWS.get(entry.cause, "completed")
     if attempt.said:
         draft.say(Kind.FINISHED, replace(attempt, rollback=entry.rollback), end)
-    return row
+    _refresh(draft, seen, entry, now)
+    return _row(before, attempt, entry)
 
 
-def _retagged(current: Entry, attempt: Entry, end: Stamp) -> Entry:
-    return replace(
-        current,
-        artifact=attempt.artifact,
-        identity=attempt.identity,
-        phase=Phase.SUCCEEDED,
-        started=attempt.started,
-        ended=end,
-        revision=attempt.revision,
-    )
+def _row(before: Slot, attempt: Entry, entry: Entry) -> str:
+    """The row of an attempt that is complete."""
+    if attempt.phase is Phase.FAILED:
+        return "recovered"
+    if not before.tracked:
+        return "re-tracked"
+    if entry.number != attempt.number:
+        return "retagged"
+    if attempt.cause in _ROWS:
+        return _ROWS[attempt.cause]
+    if entry.rollback:
+        return "rollback"
+    return "re-created" if before.current and before.deployed is None else "completed"
 
 
-def steady(draft: Draft, seen: Seen, now: Millis) -> str:
+def _steady(draft: Draft, seen: Seen, now: Millis, policy: Policy) -> str:
     """The reference is the one of what is DEPLOYED: nothing, unless the digest or the presentation changed."""
     current, sighting = draft.slot.deployed, seen.sighting
     assert current is not None, "without an attempt, the target is what is deployed"
-    digest = sighting.resolution.digest
-    if sighting.rollout is not Rollout.COMPLETE:
+    digest, reason = sighting.resolution.digest, sighting.resolution.reason
+    if sighting.rollout is not Rollout.COMPLETE or reason == PODS_UNKNOWN:
         return "continued"
     if digest is None:
-        return "drift" if sighting.resolution.reason == "Disagree" else "unresolved"
+        return "drift" if reason == "Disagree" else "unresolved"
     if digest != current.artifact.digest:
-        begin(draft, seen, Cause.TAG_MOVED, now)
-        return attempt(draft, seen, now)
+        begin(draft, seen, Cause.TAG_MOVED, moved(sighting, draft.slot, now))
+        return _attempt(draft, seen, now, policy)
     return _refresh(draft, seen, current, now)
 
 
@@ -186,7 +246,7 @@ def _refresh(draft: Draft, seen: Seen, current: Entry, now: Millis) -> str:
     entry = replace(current, artifact=artifact, identity=seen.identity)
     if seen.identity.deployment_name != current.identity.deployment_name:
         draft.decommission(at, Cause.MOVED)
-        draft.deploy(replace(entry, number=draft.number(), status=None, cause=Cause.MOVED), at)
+        draft.deploy(_again(entry, draft.number(), seen, Cause.MOVED), at)
         return "moved"
     if version != current.artifact.version:
         draft.reassert(entry, at, Cause.RETAGGED)

@@ -1,16 +1,9 @@
 """A slot being changed by a plan: gives the sequence numbers, keeps the times in order, collects the facts."""
 
 from dataclasses import replace
-from typing import Final
 
-from rollbook.core.slot import Condition, Entry, Slot
-from rollbook.core.transition import TRANSITIONS, Cause, Kind, Phase, RecordStatus, Stamp, Transition
-
-_STATUS: Final = {
-    Kind.DEPLOYED: RecordStatus.DEPLOYED,
-    Kind.SUPERSEDED: RecordStatus.SUPERSEDED,
-    Kind.DECOMMISSIONED: RecordStatus.DECOMMISSIONED,
-}
+from rollbook.core.slot import TRUNCATED, Condition, Entry, Slot
+from rollbook.core.transition import TRANSITIONS, Cause, Channel, Kind, Phase, RecordStatus, Stamp, Transition
 
 
 class Draft:
@@ -31,22 +24,28 @@ class Draft:
         return self.slot.seq
 
     def in_order(self, at: Stamp) -> Stamp:
-        """`at`, but never earlier than the slot's last transition."""
-        return replace(at, time=max(at.time, self.slot.clock))
+        """`at`, but never earlier than the slot's last transition; bounds stay around the time."""
+        time = max(at.time, self.slot.clock)
+        return replace(
+            at,
+            time=time,
+            not_before=None if at.not_before is None else min(at.not_before, time),
+            not_after=None if at.not_after is None else max(at.not_after, time),
+        )
 
-    def say(
-        self, kind: Kind, entry: Entry, at: Stamp, *, cause: Cause | None = None, seq: int | None = None
-    ) -> Stamp:
-        """Record one transition of `entry`; `seq` only where its number was given before.
+    def say(self, kind: Kind, entry: Entry, at: Stamp, *, cause: Cause | None = None) -> Stamp:
+        """Record one transition of `entry`, under a number of its own.
 
         Returns:
             The time under which it was recorded.
         """
+        assert kind.channel is Channel.ROLLOUT or kind in TRANSITIONS[entry.status], (
+            f"{entry.status} cannot become {kind}"
+        )
         at = self.in_order(at)
-        self._check(kind, entry)
         began = entry.started or at
         fact = Transition(
-            seq=seq or self.number(),
+            seq=self.number(),
             kind=kind,
             at=at,
             artifact=entry.artifact,
@@ -64,11 +63,6 @@ class Draft:
         self.set(clock=at.time, pending=(*self.slot.pending, fact))
         return at
 
-    @staticmethod
-    def _check(kind: Kind, entry: Entry) -> None:
-        if kind in _STATUS or kind is Kind.UNTRACKED:
-            assert kind in TRANSITIONS[entry.status], f"{entry.status} cannot become {kind}"
-
     def fail(self, at: Stamp, reason: str, message: str = "") -> None:
         """Close the open attempt as failed; told only if its start was."""
         attempt = self.slot.attempt
@@ -78,9 +72,15 @@ class Draft:
         self.set(attempt=replace(failed, ended=at))
 
     def drop_attempt(self, at: Stamp, reason: str, message: str = "") -> None:
-        """End the attempt, as failed if it was under way; nothing of it stays."""
-        if self.slot.attempt and self.slot.attempt.phase is Phase.PROGRESSING:
+        """End the attempt, as failed if it was under way; nothing of it stays.
+
+        One that was complete, and only its digest never known, did not fail.
+        """
+        attempt = self.slot.attempt
+        if attempt and attempt.phase is Phase.PROGRESSING:
             self.fail(at, reason, message)
+        elif attempt and attempt.phase is Phase.SUCCEEDED and attempt.said:
+            self.say(Kind.FINISHED, attempt, attempt.ended or at)
         self.set(attempt=None)
 
     def deploy(self, entry: Entry, at: Stamp) -> Entry:
@@ -91,11 +91,8 @@ class Draft:
         """
         digest = entry.artifact.digest
         assert digest is not None, "only a known digest can be deployed"
-        before, replaced = self.slot.current, self.slot.deployed
-        if replaced:
-            self._close(Kind.SUPERSEDED, at)
-        elif before:
-            self._keep(before)
+        replaced = self.slot.deployed
+        self._make_room(at)
         entry = replace(
             entry,
             phase=Phase.SUCCEEDED,
@@ -122,15 +119,17 @@ class Draft:
         self.say(Kind.DEPLOYED, entry, at, cause=cause)
         self.set(current=entry, attempt=None, tracked=True)
 
-    def _close(self, kind: Kind, at: Stamp) -> None:
-        entry = self.slot.deployed
-        assert entry is not None, "closes what is DEPLOYED"
-        at = self.say(kind, entry, at)
-        self._keep(replace(entry, status=_STATUS[kind], since=at))
-
-    def _keep(self, entry: Entry) -> None:
-        self.set(current=None, closed=(entry, *self.slot.closed)[: self._history])
-
     def condition(self, *conditions: Condition) -> None:
-        """Set the slot's conditions, in a fixed order."""
-        self.set(conditions=tuple(sorted(conditions, key=lambda each: (each.type, each.reason))))
+        """Set the slot's conditions, in a fixed order; what the outbox says of itself stays."""
+        kept = (each for each in self.slot.conditions if each.type == TRUNCATED)
+        self.set(conditions=tuple(sorted((*kept, *conditions), key=lambda each: (each.type, each.reason))))
+
+    def _make_room(self, at: Stamp) -> None:
+        """Close what is current; what was DEPLOYED is SUPERSEDED by it."""
+        before = self.slot.current
+        if before is None:
+            return
+        if before.status is RecordStatus.DEPLOYED:
+            at = self.say(Kind.SUPERSEDED, before, at)
+            before = replace(before, status=RecordStatus.SUPERSEDED, since=at)
+        self.set(closed=(before, *self.slot.closed)[: self._history])

@@ -6,7 +6,12 @@ A Deployment's own traps, each found on a real API server:
   Deployment catches up without beginning anything. A reference is *taken up* when the ReplicaSet of the
   Deployment's revision carries it.
 - A rollback re-uses an old ReplicaSet, and the `Progressing` condition may for a while still say
-  `NewReplicaSetAvailable` of the rollout before. The condition counts only if it is younger than the rollout.
+  `NewReplicaSetAvailable` or `ProgressDeadlineExceeded` of the rollout before; where the strategy is Recreate,
+  the former may even stay. The condition counts only if it is younger than the ReplicaSet's oldest pod; whether a
+  deadline passed in the attempt or before it, only the slot can tell (`stamps.failed_at`).
+- A new ReplicaSet resets the condition in the same write that announces its revision, so that there it always
+  counts, even in the second of the creation.
+- A Deployment without `progressDeadlineSeconds` has no such condition at all.
 - The Deployment's status and the pods arrive by different watches. A digest is taken only when as many ready
   pods are known as the status counts.
 """
@@ -39,6 +44,9 @@ class Rollout(StrEnum):
     COMPLETE = "Complete"
 
 
+_NOT_THERE: Final = frozenset({Rollout.PROGRESSING, Rollout.FAILED})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """What the ready pods of one ReplicaSet run in the container."""
@@ -59,7 +67,7 @@ class Sighting:
     resolution: Resolution
     """Of the ready pods of the new ReplicaSet."""
     previous: Running | None = None
-    """What most older ready pods run, while a rollout is under way."""
+    """What most older ready pods run, while a rollout is under way or has not been taken up."""
     replica_set_created: Millis | None = None
     reused: bool = False
     """Whether the ReplicaSet served an earlier revision: then its creation is not the start."""
@@ -71,8 +79,10 @@ class Sighting:
     """When the `Progressing` condition was last updated."""
     available: bool = False
     """Whether that condition says that the new ReplicaSet is available."""
+    has_deadline: bool = True
+    """Whether the cluster will say when a rollout takes too long, or it is paused and may take any time."""
     reason: str = ""
-    """Of a failure: what the container waits for, else the condition's reason."""
+    """Why a rollout is not complete: what the container waits for, else the condition's reason."""
     message: str = ""
 
 
@@ -87,7 +97,7 @@ def observe(
     taken_up = new is not None and dict(new.containers).get(container) == reference
     rollout = _rollout(deployment, new, of_new) if new and taken_up else _unbegun(deployment)
     condition = deployment.progressing
-    reason, message = _failure(deployment, of_new, container) if rollout is Rollout.FAILED else ("", "")
+    reason, message = _trouble(deployment, of_new, container) if rollout in _NOT_THERE else ("", "")
     return Sighting(
         workload_uid=deployment.uid,
         container=container,
@@ -95,13 +105,14 @@ def observe(
         revision=deployment.revision,
         rollout=rollout,
         resolution=_resolution(reference, of_new, container, _expected(deployment)),
-        previous=_previous(own, new, pods, container),
+        previous=_previous(own, new if taken_up else None, pods, container),
         replica_set_created=new.created if new else None,
         reused=new.reused if new else False,
         pods_created=tuple(sorted({pod.created for pod in of_new})),
         container_started=_latest_start(of_new, container),
         condition_updated=condition.updated if condition else None,
         available=condition is not None and condition.reason == AVAILABLE,
+        has_deadline=condition is not None or deployment.paused,
         reason=reason,
         message=message,
     )
@@ -120,16 +131,20 @@ def _rollout(deployment: Deployment, new: ReplicaSet, of_new: Sequence[Pod]) -> 
         return Rollout.IDLE
     if deployment.observed_generation < deployment.generation:
         return Rollout.WAITING
-    begun = max((pod.created for pod in of_new), default=new.created) if new.reused else new.created
-    if _complete(deployment, begun):
+    if _complete(deployment, new, of_new):
         return Rollout.COMPLETE
     condition = deployment.progressing
-    if condition and condition.reason == DEADLINE and condition.updated > begun:
+    if condition and condition.reason == DEADLINE and condition.updated > _begun(new, of_new):
         return Rollout.FAILED
     return Rollout.PROGRESSING
 
 
-def _complete(deployment: Deployment, begun: Millis) -> bool:
+def _begun(new: ReplicaSet, of_new: Sequence[Pod]) -> Millis:
+    """When the rollout began, at the earliest; the last one with this ReplicaSet, if its pods tell."""
+    return min((pod.created for pod in of_new), default=new.created) if new.reused else new.created
+
+
+def _complete(deployment: Deployment, new: ReplicaSet, of_new: Sequence[Pod]) -> bool:
     """Whether all that should be updated is, and was available, now or since the rollout began."""
     updated = deployment.updated_replicas
     if updated == 0 or deployment.current_replicas != updated:
@@ -137,7 +152,9 @@ def _complete(deployment: Deployment, begun: Millis) -> bool:
     if updated >= deployment.replicas and deployment.available_replicas >= deployment.replicas:
         return True
     condition = deployment.progressing
-    return condition is not None and condition.reason == AVAILABLE and condition.updated > begun
+    if condition is None or condition.reason != AVAILABLE:
+        return False
+    return condition.updated > _begun(new, of_new) if new.reused else True
 
 
 def _expected(deployment: Deployment) -> int:
@@ -177,13 +194,16 @@ def _latest_start(pods: Sequence[Pod], container: str) -> Millis | None:
     return max((state.started for state in states if state.started is not None), default=None)
 
 
-def _failure(deployment: Deployment, pods: Sequence[Pod], container: str) -> tuple[str, str]:
+def _trouble(deployment: Deployment, pods: Sequence[Pod], container: str) -> tuple[str, str]:
+    """Reason and message of a rollout that is not complete."""
     condition = deployment.progressing
-    assert condition is not None, "a failed rollout has a Progressing condition"
     states = (state for pod in pods for state in pod.containers if state.name == container)
     waiting = Counter(state.waiting for state in states if state.waiting and not state.ready)
-    reason = max(waiting, key=lambda each: (waiting[each], each)) if waiting else condition.reason
-    return reason, condition.message
+    if waiting:
+        reason = max(waiting, key=lambda each: (waiting[each], each))
+    else:
+        reason = condition.reason if condition else DEADLINE
+    return reason, condition.message if condition else ""
 
 
 def pods_left(replica_sets: Sequence[ReplicaSet], pods: Sequence[Pod], container: str) -> bool:

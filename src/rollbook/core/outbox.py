@@ -4,18 +4,23 @@ Every sink that hears of a slot has a cursor in it, under the sink's key. A sink
 that it shall hear of; one that comes later is brought to today's state and told nothing of old rollouts.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from rollbook.core.slot import Condition, Cursor, Parked, Slot
+from rollbook.core.slot import TRUNCATED, Condition, Cursor, Parked, Slot
 from rollbook.core.transition import Cause, Channel, Kind, Millis, Transition
 
 _TOLD: Final = frozenset({Kind.STARTED, Kind.FINISHED, Kind.FAILED, Kind.DEPLOYED, Kind.DECOMMISSIONED})
 """Superseding is the trackers' own; what is no longer tracked is told to nobody."""
 
+_ENDS: Final = frozenset({Kind.FINISHED, Kind.FAILED})
+
 MAX_PENDING: Final = 40
 """Transitions a slot keeps for sinks that do not take them; beyond it the outbox is compacted."""
+
+_NEWEST: Final = MAX_PENDING // 2
+"""How many of the newest transitions a compaction keeps in any case."""
 
 MAX_PARKED: Final = 10
 """Refused deliveries a slot keeps; the oldest go first, since every refusal is logged too."""
@@ -63,12 +68,13 @@ def enroll(slot: Slot, subscriptions: Iterable[Subscription]) -> Slot:
     """Give every new sink its cursor, and forget the cursors of sinks that are no more.
 
     A slot without history owes a new sink all that comes; one with history owes it only what is DEPLOYED, and
-    only if it hears states and wants to be back-filled.
+    only if it hears states and wants to be back-filled. One that is closing is not begun with.
     """
     wanted = {each.key: each for each in subscriptions}
     slot = replace(slot, cursors={key: cursor for key, cursor in slot.cursors.items() if key in wanted})
     for key in sorted(wanted.keys() - slot.cursors.keys()):
-        slot = _enroll(slot, wanted[key])
+        if not wanted[key].closing:
+            slot = _enroll(slot, wanted[key])
     return slot
 
 
@@ -108,7 +114,10 @@ def owed(slot: Slot, subscription: Subscription) -> tuple[Transition, ...]:
     cursor = slot.cursors.get(subscription.key)
     if cursor is None:
         return ()
-    return tuple(each for each in slot.pending if each.seq > cursor.seq and hears(subscription, each))
+    ahead = tuple(each for each in slot.pending if each.seq > cursor.seq and hears(subscription, each))
+    if not subscription.closing:
+        return ahead
+    return tuple(each for each in ahead if cursor.frozen is not None and each.entry == ahead[0].entry)
 
 
 def settle(slot: Slot, progress: Mapping[str, Progress]) -> Slot:
@@ -122,36 +131,53 @@ def settle(slot: Slot, progress: Mapping[str, Progress]) -> Slot:
 
 
 def prune(slot: Slot, subscriptions: Collection[Subscription]) -> Slot:
-    """Drop the transitions that nobody is owed any more."""
+    """Drop the transitions that nobody is owed any more; when all are gone, so is what was said of a gap."""
     wanted = {each.seq for subscription in subscriptions for each in owed(slot, subscription)}
-    return replace(slot, pending=tuple(each for each in slot.pending if each.seq in wanted))
+    slot = replace(slot, pending=tuple(each for each in slot.pending if each.seq in wanted))
+    return slot if slot.pending else replace(slot, conditions=_without(slot.conditions, TRUNCATED))
 
 
 def compact(slot: Slot) -> Slot:
     """Keep the outbox bounded when a sink takes nothing for long.
 
-    What goes, oldest first: states that a later state of the slot has made history, and starts together with the
-    ends that followed them. What stays: for each sink the latest state, and the end of a start it was told of.
+    What stays: the newest transitions; for each sink the latest state, also of a name that it knows as DEPLOYED
+    and that is no longer used; the last end of what it was told the start of; and with an end its beginning. The
+    rest is a gap, counted in the condition `Truncated`.
     """
     if len(slot.pending) <= MAX_PENDING:
         return slot
-    kept = _newest(slot.pending)
+    keep = {each.seq for each in slot.pending[-_NEWEST:]}
+    keep.update(seq for key, cursor in slot.cursors.items() for seq in _needed(slot.pending, key, cursor))
+    ended = {each.entry for each in slot.pending if each.seq in keep and each.kind in _ENDS}
+    kept = tuple(
+        each for each in slot.pending if each.seq in keep or (each.kind is Kind.STARTED and each.entry in ended)
+    )
     lost = len(slot.pending) - len(kept)
-    said = Condition(type="Truncated", reason="OutboxFull", message=f"{lost} undelivered transitions were dropped")
-    others = tuple(each for each in slot.conditions if each.type != said.type)
-    return replace(slot, pending=kept, conditions=(*others, said))
+    if lost == 0:
+        return slot
+    message = f"{lost + _lost(slot)} undelivered transitions were dropped"
+    said = Condition(type=TRUNCATED, reason="OutboxFull", message=message)
+    return replace(slot, pending=kept, conditions=(*_without(slot.conditions, TRUNCATED), said))
 
 
-def _newest(pending: tuple[Transition, ...]) -> tuple[Transition, ...]:
-    keep: set[int] = set()
-    states: dict[str | None, int] = {}
-    ends: dict[int, int] = {}
-    for each in pending:
-        if each.kind.channel is Channel.STATE:
-            states[each.only] = each.seq
-        elif each.kind is not Kind.STARTED:
-            ends[each.entry] = each.seq
-    keep.update(states.values())
-    keep.update(list(ends.values())[:1])
-    keep.update(each.seq for each in pending[-MAX_PENDING // 2 :])
-    return tuple(each for each in pending if each.seq in keep)
+def _needed(pending: Sequence[Transition], key: str, cursor: Cursor) -> Iterator[int]:
+    """What one sink must still hear for its picture to be right in the end."""
+    ahead = [each for each in pending if each.seq > cursor.seq and each.kind in _TOLD and each.only in {None, key}]
+    states = [each for each in ahead if each.kind.channel is Channel.STATE]
+    for name in {each.identity.deployment_name for each in (*states[:1], *states[-1:])}:
+        latest = {each.kind: each.seq for each in states if each.identity.deployment_name == name}
+        yield max(latest.values())
+        yield latest.get(Kind.DEPLOYED, 0)  # what is DECOMMISSIONED without it would leave an older one DEPLOYED
+    course = [each for each in ahead if each.kind.channel is Channel.ROLLOUT]
+    if course and course[0].kind in _ENDS:
+        yield max(each.seq for each in course if each.entry == course[0].entry)
+
+
+def _lost(slot: Slot) -> int:
+    """How many were dropped before and are still spoken of."""
+    said = next((each.message for each in slot.conditions if each.type == TRUNCATED), "0")
+    return int(said.partition(" ")[0])
+
+
+def _without(conditions: Sequence[Condition], name: str) -> tuple[Condition, ...]:
+    return tuple(each for each in conditions if each.type != name)

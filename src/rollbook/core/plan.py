@@ -6,15 +6,16 @@ Rows are named; each has a unit test and a scenario on the real control plane un
 |---|---|---|---|
 | adopted | a workload that already ran before us | DEPLOYED, cause Adopted | - |
 | started | a new reference, taken up | - | started |
-| waiting | paused, or not yet observed by its controller | - | - |
-| continued | a new revision with the same reference | - | - |
+| waiting | paused, not yet observed by its controller, or its pods not heard of yet | - | - |
+| continued | under way, or a new revision with the same reference | - | - |
+| unchanged | all as it was: restarts, scaling, label edits | - | - |
 | completed | complete, digest known, another or none DEPLOYED | DEPLOYED, old SUPERSEDED | finished |
-| retagged | complete, the same digest DEPLOYED | re-asserted with version and reference | finished |
+| retagged | complete, the same digest DEPLOYED | re-asserted with version, reference | finished, if started |
 | rollback | complete, one of the last digests, not the current one | DEPLOYED, marked as rollback | finished |
-| failed | the deadline has passed | the old one stays | failed, with cause |
+| failed | the deadline has passed, the workload's or ours | the old one stays | failed, with cause |
 | recovered | a failed attempt completes after all | as completed | finished |
 | interrupted | another reference before the end | - | failed (Interrupted), then started |
-| unresolved | complete, but no digest can be trusted | condition DigestResolved=False | - |
+| unresolved | complete, no digest to trust | condition DigestResolved=False | - (finished if another follows) |
 | drift | same reference, ready pods disagree | condition DigestDrift | - |
 | tag moved | same reference, ready pods agree on another digest | DEPLOYED, old SUPERSEDED | started, finished |
 | idle | scaled to zero, within the grace | - | - |
@@ -22,6 +23,7 @@ Rows are named; each has a unit test and a scenario on the real control plane un
 | resumed | scaled up again, same reference | DEPLOYED, cause Resumed | - |
 | missing | container, workload or namespace gone, within the grace or pods left | - | - |
 | removed, deleted | ... past the grace, no pod left | DECOMMISSIONED | failed, if an attempt was open |
+| gone | ... and nothing left to end | - | - |
 | re-created | after that, there again | DEPLOYED | as an attempt |
 | untracked | tracking switched off | UNTRACKED | failed (Untracked), if an attempt was open |
 | re-tracked | tracking switched on again | DEPLOYED, cause Resumed or Adopted | - |
@@ -30,6 +32,7 @@ Rows are named; each has a unit test and a scenario on the real control plane un
 """
 
 from dataclasses import dataclass, field
+from typing import Final, assert_never
 
 from rollbook.core import attempts
 from rollbook.core.draft import Draft
@@ -38,6 +41,13 @@ from rollbook.core.seen import Absent, Held, Policy, Seen
 from rollbook.core.slot import Condition, Slot
 from rollbook.core.stamps import observed
 from rollbook.core.transition import Cause, Kind, Millis, Stamp, Transition
+
+_DRIFT: Final = "DigestDrift"
+_RESOLVED: Final = "DigestResolved"
+_OF_DIGESTS: Final = frozenset({_DRIFT, _RESOLVED})
+
+_QUIET: Final = frozenset({"waiting", "continued", "unchanged"})
+"""Rows in which nothing happens: what was met before is the news then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,64 +64,77 @@ class Plan:
 
 
 def plan(slot: Slot, seen: Seen | Absent | Held, now: Millis, policy: Policy) -> Plan:
-    """Decide; `slot` is a fresh one (sequence 0) where none is stored.
+    """Decide; `slot` is a fresh one (sequence 0) where none is stored, and stays so while nothing is recorded.
 
     A plan is idempotent: planning again over its outcome with the same sighting changes nothing.
     """
-    draft = Draft(slot, history=policy.history)
+    draft, wake = Draft(slot, history=policy.history), None
     match seen:
         case Seen():
             row, wake = _seen(draft, seen, now, policy)
         case Absent():
             row, wake = _absent(draft, seen, now, policy)
         case Held():
-            draft.condition(seen.condition)
-            row, wake = "held", None
+            row = _held(draft, seen)
+        case _:
+            assert_never(seen)
     return Plan(slot=draft.slot, row=row, transitions=tuple(draft.said), wake=wake)
 
 
 def _seen(draft: Draft, seen: Seen, now: Millis, policy: Policy) -> tuple[str, Millis | None]:
-    rollout = seen.sighting.rollout
-    if draft.slot.seq == 0 and rollout in {Rollout.IDLE, Rollout.WAITING}:
-        return rollout.lower(), None
-    draft.set(missing_since=None, idle_since=draft.slot.idle_since if rollout is Rollout.IDLE else None)
-    draft.condition(*seen.findings, *_digest_conditions(draft.slot, seen.sighting))
+    sighting = seen.sighting
+    rollout, before = sighting.rollout, draft.slot
+    met = attempts.meet(draft, seen, now)
+    if draft.slot.seq == 0 and not _recordable(sighting):
+        return ("idle" if rollout is Rollout.IDLE else "waiting"), None
+    draft.set(workload_uid=sighting.workload_uid, missing_since=None)
+    draft.condition(*seen.findings, *_digest_conditions(before, sighting))
     if rollout is Rollout.IDLE:
         return _idle(draft, now, policy)
-    if rollout is Rollout.WAITING:
-        return "waiting", None
-    attempts.first_sight(draft, seen, now)
-    if attempts.is_new(draft.slot, seen.sighting):
-        attempts.begin(draft, seen, attempts.cause_of(draft.slot, seen.sighting, policy), now)
-    draft.set(workload_uid=seen.sighting.workload_uid)
-    row = attempts.attempt(draft, seen, now) if draft.slot.attempt else attempts.steady(draft, seen, now)
-    return row, None
+    draft.set(idle_since=None)
+    row = "waiting" if rollout is Rollout.WAITING else attempts.advance(draft, seen, now, policy)
+    wake = attempts.deadline(draft.slot, sighting, policy)
+    return (met if met and row in _QUIET else row), wake
+
+
+def _recordable(sighting: Sighting) -> bool:
+    """Whether a slot begins with this: something runs or is about to, and its pods are not still to be heard."""
+    if sighting.rollout is Rollout.COMPLETE:
+        return sighting.resolution.reason != PODS_UNKNOWN
+    return sighting.rollout not in {Rollout.IDLE, Rollout.WAITING}
 
 
 def _digest_conditions(slot: Slot, sighting: Sighting) -> tuple[Condition, ...]:
-    reason, digests = sighting.resolution.reason, ", ".join(sighting.resolution.digests)
-    if sighting.rollout is not Rollout.COMPLETE or reason in {"", PODS_UNKNOWN}:
+    """What the pods tell of digests; while they tell nothing, what was known of the same reference stays."""
+    reason, same = sighting.resolution.reason, slot.target == sighting.reference
+    if sighting.rollout is not Rollout.COMPLETE or reason == PODS_UNKNOWN:
+        stays = sighting.rollout is Rollout.WAITING or (same and sighting.rollout is not Rollout.IDLE)
+        return tuple(each for each in slot.conditions if each.type in _OF_DIGESTS) if stays else ()
+    if not reason:
         return ()
-    if slot.deployed and not slot.attempt and slot.target == sighting.reference and reason == "Disagree":
-        return (Condition(type="DigestDrift", reason="PodsDisagree", message=f"ready pods run {digests}"),)
+    digests = ", ".join(sighting.resolution.digests)
+    if slot.deployed and not slot.attempt and same and reason == "Disagree":
+        return (Condition(type=_DRIFT, reason="PodsDisagree", message=f"ready pods run {digests}"),)
     message = f"ready pods run {digests}" if digests else "no ready pod shows a repository digest"
-    return (Condition(type="DigestResolved", reason=reason, message=message, status=False),)
+    return (Condition(type=_RESOLVED, reason=reason, message=message, status=False),)
 
 
 def _idle(draft: Draft, now: Millis, policy: Policy) -> tuple[str, Millis | None]:
-    since = draft.slot.idle_since or now
-    draft.set(idle_since=since)
-    if not _alive(draft.slot):
+    slot = draft.slot
+    if slot.attempt is None and slot.deployed is None:
         return "idle", None
+    since = slot.idle_since or now
+    draft.set(idle_since=since)
     if now < since + policy.idle_grace:
         return "idle", since + policy.idle_grace
-    _end(draft, observed(draft.slot.clock, since), Cause.SCALED_TO_ZERO)
+    _end(draft, observed(slot.clock, since), Cause.SCALED_TO_ZERO)
     return "scaled to zero", None
 
 
 def _absent(draft: Draft, absent: Absent, now: Millis, policy: Policy) -> tuple[str, Millis | None]:
     slot = draft.slot
-    if not _alive(slot):
+    if slot.attempt is None and (slot.deployed is None or not slot.tracked):
+        draft.condition()
         return "gone", None
     if absent.cause is Cause.UNTRACKED:
         _untrack(draft, observed(slot.clock, now))
@@ -119,9 +142,9 @@ def _absent(draft: Draft, absent: Absent, now: Millis, policy: Policy) -> tuple[
     if absent.cause is Cause.MOVED:
         _end(draft, observed(slot.clock, now), Cause.MOVED)
         return "moved", None
-    since = slot.missing_since or now
+    since = None if absent.pods_left else slot.missing_since or now
     draft.set(missing_since=since)
-    if absent.pods_left:
+    if since is None:
         return "missing", None
     if now < since + policy.missing_grace:
         return "missing", since + policy.missing_grace
@@ -129,20 +152,26 @@ def _absent(draft: Draft, absent: Absent, now: Millis, policy: Policy) -> tuple[
     return absent.cause.lower(), None
 
 
-def _alive(slot: Slot) -> bool:
-    """Whether the slot holds anything that could end."""
-    return slot.attempt is not None or (slot.deployed is not None and slot.tracked)
+def _held(draft: Draft, held: Held) -> str:
+    """It is there, so that no grace runs; of what was never recorded, nothing is."""
+    if draft.slot.seq:
+        draft.set(missing_since=None, idle_since=None)
+        draft.condition(held.condition)
+    return "held"
 
 
 def _end(draft: Draft, at: Stamp, cause: Cause) -> None:
+    """What ran is gone; it is told so to all, untracked before or not."""
     draft.drop_attempt(at, cause.value)
     if draft.slot.deployed:
         draft.decommission(at, cause)
-    draft.set(conditions=())
+    draft.set(tracked=True, missing_since=None, idle_since=None)
+    draft.condition()
 
 
 def _untrack(draft: Draft, at: Stamp) -> None:
     draft.drop_attempt(at, Cause.UNTRACKED.value)
     if draft.slot.deployed:
         draft.say(Kind.UNTRACKED, draft.slot.deployed, at, cause=Cause.UNTRACKED)
-    draft.set(tracked=False, conditions=())
+    draft.set(tracked=False, missing_since=None, idle_since=None)
+    draft.condition()

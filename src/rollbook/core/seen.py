@@ -18,6 +18,8 @@ class Policy:
     """How long scaled to zero before it counts."""
     missing_grace: Millis = 30_000
     """How long gone before it counts."""
+    deadline: Millis = 600_000
+    """How long an attempt may take where the workload has no deadline of its own."""
     history: int = 1
     """How many closed entries a slot keeps."""
 

@@ -26,6 +26,9 @@ from rollbook.core.workload import WorkloadRef
 KEPT_DIGESTS: Final = 20
 """How many earlier digests a slot remembers, to recognise a rollback."""
 
+TRUNCATED: Final = "Truncated"
+"""The condition of a slot whose outbox had to drop transitions."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class SlotKey:
@@ -123,14 +126,14 @@ class Slot:
     """What is DEPLOYED, or was last (then its status says DECOMMISSIONED)."""
     tracked: bool = True
     attempt: Entry | None = None
-    """The rollout attempt under way, or the last one if it failed."""
+    """The rollout attempt under way, or the last one if it failed; Succeeded while only its digest is unknown."""
     closed: tuple[Entry, ...] = ()
     """Superseded entries, newest first, as many as are kept."""
     digests: tuple[str, ...] = ()
     """Digests that were DEPLOYED, newest first, at most `KEPT_DIGESTS`."""
     conditions: tuple[Condition, ...] = ()
     missing_since: Millis | None = None
-    """Since when the container, its workload or the namespace is gone."""
+    """Since when the container, its workload or the namespace is gone, and the last pod with it."""
     idle_since: Millis | None = None
     """Since when the workload is scaled to zero."""
     pending: tuple[Transition, ...] = ()
