@@ -115,8 +115,9 @@ async def latest_records(
         offset: Names to skip, in alphabetical order.
         names: Names to read.
     """
-    matching = records.c.deployment_name.icontains(containing, autoescape=True)
-    of_names = select(records.c.deployment_name).where(matching).distinct()
+    of_names = select(records.c.deployment_name).distinct()
+    if containing:
+        of_names = of_names.where(records.c.deployment_name.icontains(containing, autoescape=True))
     total = await connection.scalar(select(func.count()).select_from(of_names.subquery()))
     page = of_names.order_by(records.c.deployment_name).limit(names).offset(offset)
     latest = (

@@ -99,10 +99,21 @@ Index(
     unique=True,
     sqlite_where=text("active = 1"),
 )
+# Every column that the list filters by: it is counted and ordered without a look at the table.
 Index(
     "deployments_by_start",
     deployments.c.project_key,
     deployments.c.environment_key,
+    deployments.c.started_at,
+    deployments.c.id,
+    deployments.c.status,
+    deployments.c.kind,
+)
+Index(
+    "deployments_of_application",
+    deployments.c.project_key,
+    deployments.c.environment_key,
+    deployments.c.application_key,
     deployments.c.started_at,
     deployments.c.id,
 )

@@ -116,6 +116,8 @@ def _in_savepoint(connection: sqlite3.Connection, work: Work) -> Any:
     connection.execute("SAVEPOINT one")
     try:
         result = work(connection)
+    except sqlite3.OperationalError:  # the disk, not the work: nobody's write can be trusted now
+        raise
     except Exception as error:  # noqa: BLE001  it belongs to the one who submitted this work, and is raised there
         connection.execute("ROLLBACK TO one")
         result = error

@@ -83,14 +83,17 @@ async def test_a_client_that_went_away_stops_nobody(database: Path) -> None:
     assert stored(database) == [1, 2]
 
 
-def test_a_commit_that_fails_accepts_nothing(database: Path) -> None:
+def test_a_full_disk_accepts_nothing_of_the_batch_and_later_ones_again(database: Path) -> None:
     connection = connect(database)
-    connection.execute("PRAGMA query_only = ON")
-    outcomes = commit_together(connection, [lambda c: c.execute("SELECT 1").fetchone(), _commits])
+    connection.execute("PRAGMA max_page_count = 2")
+    outcomes = commit_together(connection, [adds(1), _fills_the_disk])
+    after = commit_together(connection, [adds(2)])
     connection.close()
     assert [type(outcome) for outcome in outcomes] == [WriteFailedError, WriteFailedError]
+    assert "full" in str(outcomes[0])
+    assert after == [2]
+    assert stored(database) == [2]
 
 
-def _commits(connection: sqlite3.Connection) -> None:
-    """Take the transaction away, so that the savepoint and the commit after it fail."""
-    connection.execute("ROLLBACK")
+def _fills_the_disk(connection: sqlite3.Connection) -> None:
+    connection.executemany("INSERT INTO numbers VALUES (?)", ((number,) for number in range(1000, 9000)))
