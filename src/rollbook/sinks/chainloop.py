@@ -56,9 +56,8 @@ def payload(delivery: Delivery, spec: ChainloopSpec) -> dict[str, str]:
     transition, environment = delivery.transition, delivery.key.environment
     artifact = transition.artifact
     if not _DIGEST.fullmatch(artifact.digest or ""):
-        raise SinkRejected(
-            f"the artifact's digest is {artifact.digest or 'not known'}, not sha256:<64 hex digits>"
-        )
+        known = (artifact.digest or "not known")[:80]
+        raise SinkRejected(f"the artifact's digest is {known}, not sha256:<64 hex digits>")
     body = {
         "environment_name": spec.environments.get(environment, environment),
         "artifact_digest": artifact.digest or "",

@@ -35,7 +35,7 @@ KEEPALIVE: Final = 55.0
 """Seconds that an idle connection is kept: less than the minute after which load balancers drop them."""
 
 _FOREIGN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError, OSError)
-"""All that httpx raises (`OSError`: a socket that is gone before httpx looks at it)."""
+"""All that httpx raises. `OSError` is our own deadlines, and what TLS says in mid-stream: httpx lets it through."""
 
 
 class Auth(StrEnum):
@@ -213,18 +213,17 @@ class _Exchange:
             await self._inspect(info["return_value"])
         elif step.endswith(".send_request_headers.started"):
             # A proxy is asked for a tunnel first; that request is not ours.
-            self.sent = info["request"].method != HTTPMethod.CONNECT.encode()
+            self.sent |= info["request"].method != HTTPMethod.CONNECT.encode()
 
     async def _inspect(self, stream: Any) -> None:
         """Look whom we are connected to: a name may have led anywhere, and elsewhere a moment ago."""
-        try:
-            address = stream.get_extra_info("server_addr")[0]
-        except OSError:
-            await stream.aclose()
-            raise
-        if self._forbidden(address):
-            await stream.aclose()
-            raise SinkUnavailable(f"the endpoint leads to {address}, a link-local address: nothing is sent there")
+        peer = stream.get_extra_info("server_addr")
+        if peer and not self._forbidden(peer[0]):
+            return
+        await stream.aclose()
+        if not peer:
+            raise SinkUnavailable("the connection was lost as soon as it was made")
+        raise SinkUnavailable(f"the endpoint leads to {peer[0]}, a link-local address: nothing is sent there")
 
 
 def _reason(error: Exception, host: str) -> str:

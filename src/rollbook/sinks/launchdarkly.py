@@ -18,7 +18,7 @@ from rollbook.core.errors import SinkRejected, SinkUnavailable
 from rollbook.core.transition import Channel, Kind, Stamp, Transition
 from rollbook.crd.sink import LaunchDarklySpec
 from rollbook.delivery import Delivery
-from rollbook.sinks.answers import Answer
+from rollbook.sinks.answers import MESSAGE_LIMIT, Answer
 from rollbook.sinks.http import Auth, HttpClient
 
 EVENTS: Final = "/api/v2/engineering-insights/deployment-events"
@@ -38,6 +38,9 @@ MARGIN: Final = 60 * 60 * 1000
 
 _HEADERS: Final = {"LD-API-Version": "beta"}
 """Documented as required, and harmless where it is not (WIRE §6.2)."""
+
+_WITHOUT_INSIGHTS: Final = frozenset({"app.eu.launchdarkly.com", "app.launchdarkly.us"})
+"""LaunchDarkly's hosts without engineering insights (WIRE §1.0); asked all the same: that may change."""
 
 _VERSION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _COURSE: Final = (Kind.STARTED, Kind.FINISHED, Kind.FAILED)
@@ -76,7 +79,7 @@ class LaunchDarklyApi:
 
     async def _post(self, delivery: Delivery, identity: Mapping[str, str]) -> None:
         body = payload(delivery, identity)
-        _check(await self._http.post(EVENTS, body, auth=Auth.BARE, headers=_HEADERS))
+        check(await self._http.post(EVENTS, body, auth=Auth.BARE, headers=_HEADERS), self._spec)
 
     async def _applied(self, delivery: Delivery, identity: Mapping[str, str]) -> bool:
         """Whether a deployment in the list shows this very event."""
@@ -92,7 +95,7 @@ class LaunchDarklyApi:
         query = search(transition, identity)
         for _ in range(MAX_PAGES):
             answer = await self._http.get(DEPLOYMENTS, query, auth=Auth.BARE, headers=_HEADERS, limit=PAGE_LIMIT)
-            _check(answer)
+            check(answer, self._spec)
             items, after = read_page(answer)
             for item in items:
                 yield item
@@ -201,19 +204,32 @@ def _cursor(href: str) -> str | None:
         return None
 
 
-def _check(answer: Answer) -> None:
-    """As everywhere, but for two: try again after a lost optimistic lock; no credential cures a beta refusal."""
+def check(answer: Answer, spec: LaunchDarklySpec) -> None:
+    """Return if LaunchDarkly took the request; what differs from the others' answers is here.
+
+    Raises:
+        SinkUnavailable: also for 409, a lost optimistic lock (WIRE §1.0).
+        SinkUnauthorized: for 401, and for 403 where another credential may help.
+        SinkRejected: also for a 403 that misses the beta header, as no credential cures that.
+    """
+    host = urlsplit(spec.endpoint).hostname
     if answer.status == HTTPStatus.CONFLICT:
         raise SinkUnavailable(answer.message, retry_after=answer.retry_after)
     if answer.status == HTTPStatus.FORBIDDEN and "ld-api-version" in answer.message.lower():
-        raise SinkRejected(f"{answer.message} (it was sent: does a proxy remove it?)")
+        raise _rejected("LD-API-Version was sent, does a proxy remove it?", answer)
+    if answer.status == HTTPStatus.NOT_FOUND and host in _WITHOUT_INSIGHTS:
+        raise _rejected(f"{host} has no engineering insights:", answer)
     answer.check()
+
+
+def _rejected(hint: str, answer: Answer) -> SinkRejected:
+    return SinkRejected(f"{hint} {answer.message}"[:MESSAGE_LIMIT])
 
 
 def _project(chosen: str | None, spec: LaunchDarklySpec) -> str:
     if chosen is None or chosen == spec.project_key or chosen in spec.allowed_projects:
         return chosen or spec.project_key
-    raise SinkRejected(f"NotAllowed: this sink does not allow the project {chosen!r}; its admin may")
+    raise SinkRejected(f"NotAllowed: this sink does not allow the project {chosen[:80]!r}; its admin may")
 
 
 def _version(version: str) -> str:

@@ -62,7 +62,9 @@ def test_a_secret_without_hosts_is_sent_nowhere() -> None:
         check("https://api.example.com", hosts=frozenset(), insecure=False)
 
 
-@pytest.mark.parametrize("host", ["*", "*.example.com", "https://api.example.com", "", "[", "api.example.com/x"])
+@pytest.mark.parametrize(
+    "host", ["*", "*.example.com", "https://api.example.com", "", "[", "a:b", "api.example.com/x"]
+)
 def test_an_entry_that_is_no_host_allows_nothing(host: str) -> None:
     with pytest.raises(ConfigError):
         check("https://api.example.com", hosts={host}, insecure=False)

@@ -3,12 +3,14 @@
 import asyncio
 import inspect
 import socket
+import ssl
 
 import httpx
 import pytest
 
 from rollbook.core.errors import SinkUnavailable
 from rollbook.sinks import http
+from rollbook.sinks.endpoint import is_link_local
 from rollbook.sinks.http import Auth, HttpClient, Timeouts
 from tests.unit.sinks.builders import TOKEN
 from tests.unit.sinks.server import ApiServer, drop, hang, in_turn, reply, says
@@ -28,7 +30,8 @@ async def failure(client: HttpClient) -> SinkUnavailable:
 
 def foreign() -> list[type[Exception]]:
     exported = (getattr(httpx, name) for name in httpx.__all__)
-    return [kind for kind in exported if inspect.isclass(kind) and issubclass(kind, Exception)]
+    own = [kind for kind in exported if inspect.isclass(kind) and issubclass(kind, Exception)]
+    return [*own, TimeoutError, ssl.SSLError, ConnectionResetError]
 
 
 def test_httpx_has_the_exceptions_that_we_know_of() -> None:
@@ -100,6 +103,25 @@ async def test_a_name_that_leads_to_a_forbidden_address_gets_nothing(api: ApiSer
     assert not error.sent
     assert "leads to 127.0.0.1" in str(error)
     assert not api.heard
+
+
+async def test_a_peer_that_is_gone_already_gets_nothing() -> None:
+    class Gone:
+        """What httpcore shows of a socket whose other end hung up at once: no address."""
+
+        closed = False
+
+        def get_extra_info(self, _name: str) -> None:
+            return None
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    stream, exchange = Gone(), http._Exchange(is_link_local)
+    with pytest.raises(SinkUnavailable, match="lost as soon as") as caught:
+        await exchange("connection.connect_tcp.complete", {"return_value": stream})
+    assert stream.closed
+    assert not caught.value.sent
 
 
 async def test_a_connection_that_was_dropped_while_idle_is_replaced(api: ApiServer) -> None:

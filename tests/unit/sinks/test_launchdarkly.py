@@ -14,6 +14,7 @@ from rollbook.sinks.http import HttpClient
 from rollbook.sinks.launchdarkly import (
     MAX_PAGES,
     LaunchDarklyApi,
+    check,
     hears,
     identify,
     payload,
@@ -338,6 +339,19 @@ async def test_a_refusal_of_the_beta_header_is_no_matter_of_credentials(
     api.behaviour = reply(403, {"code": "forbidden", "message": "Forbidden. Access was denied."})
     with pytest.raises(SinkUnauthorized):
         await sink.deliver(delivery(Kind.STARTED))
+
+
+def test_a_host_without_insights_is_named() -> None:
+    unknown = Answer(status=404, message="404 Not Found: " + "x" * 285)
+    check(
+        Answer(status=201, message=""), LaunchDarklySpec(project_key="p", endpoint="https://app.launchdarkly.us")
+    )
+    for host in ("app.eu.launchdarkly.com", "app.launchdarkly.us"):
+        with pytest.raises(SinkRejected, match=f"^{host} has no engineering insights: 404") as caught:
+            check(unknown, LaunchDarklySpec(project_key="p", endpoint=f"https://{host}/"))
+        assert len(str(caught.value)) == 300
+    with pytest.raises(SinkRejected, match=r"^404"):
+        check(unknown, LaunchDarklySpec(project_key="p"))
 
 
 async def test_a_page_of_a_hundred_large_deployments_is_read(api: ApiServer, sink: LaunchDarklyApi) -> None:
