@@ -35,7 +35,7 @@ KEEPALIVE: Final = 55.0
 """Seconds that an idle connection is kept: less than the minute after which load balancers drop them."""
 
 _FOREIGN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError, OSError)
-"""All that httpx raises. `OSError` is our own deadlines, and what TLS says in mid-stream: httpx lets it through."""
+"""All that httpx raises. `OSError`: our deadlines, and what TLS says in mid-stream, which httpx lets through."""
 
 
 class Auth(StrEnum):

@@ -1,9 +1,13 @@
 """Each sink with the request that its API documents, written from WIRE and not from our payload code."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import pytest
+
+from rollbook.core.errors import SinkError
 from rollbook.core.transition import Kind
 from rollbook.delivery import Delivery, Sink
 from rollbook.sinks import registry
@@ -141,3 +145,31 @@ CASES: Final = (
         returns=_told("rollbook"),
     ),
 )
+
+
+every_sink = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+
+
+@asynccontextmanager
+async def ready(case: Case, api: ApiServer, **options: Any) -> AsyncIterator[Sink]:
+    sink = case.sink(api, **options)
+    try:
+        yield sink
+    finally:
+        await sink.close()
+
+
+async def refusal(case: Case, api: ApiServer, behaviour: Behaviour, **options: Any) -> SinkError:
+    """What the sink raises when the API behaves so."""
+    api.behaviour = behaviour
+    async with ready(case, api, **options) as sink:
+        with pytest.raises(SinkError) as caught:
+            await sink.deliver(case.delivery)
+    error = caught.value
+    message = str(error)
+    assert TOKEN not in message
+    assert len(message) <= 300
+    assert message.isprintable()
+    assert error.__cause__ is None
+    assert error.__context__ is None, "a traceback would show foreign text"
+    return error
