@@ -36,7 +36,7 @@ def _shipped(folder: str) -> list[Object]:
 
 def _established(api: KubeApi, crd: Object) -> bool:
     now = api.get(crd["apiVersion"], crd["kind"], crd["metadata"]["name"])
-    conditions = now.get("status", {}).get("conditions", [])
+    conditions = now.get("status", {}).get("conditions") or []  # null at first
     return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 
