@@ -3,8 +3,8 @@
 | what happens | what follows |
 |---|---|
 | the server ends the watch, cuts it, or half a line comes | watch again from the last version heard |
-| silence, refusals, no connection | the same after a growing, jittered pause |
-| nothing heard for very long | list again |
+| silence (there may be nothing to say) | the same: a dead connection is found that way |
+| refusals, no connection | the same after a growing, jittered pause; after long, list again |
 | 410, or an ERROR event of any code | list again |
 | an object is in our memory and not in a new list | it is deleted, exactly when that list is complete |
 
@@ -22,7 +22,7 @@ from typing import Final, Generic, NoReturn, TypeVar
 import msgspec
 
 from rollbook.core.errors import Gone, KubeError, Unavailable
-from rollbook.kube.answers import Status
+from rollbook.kube.answers import Silence, Status
 from rollbook.kube.client import SILENCE, Kube, Params
 from rollbook.kube.wire import Bare, Identified, WatchEvent, decoder
 
@@ -36,8 +36,8 @@ class Patience:
 
     silence: float = SILENCE
     """Without a byte, until a watch counts as dead."""
-    doubt: float = 2 * SILENCE
-    """Without a word heard, until the next failure makes us list again."""
+    doubt: float = 180.0
+    """Of failures without a success between, until we list again: the version itself may be what is refused."""
     pause: float = 0.1
     """After a first failure; doubled with each one that follows."""
     longest_pause: float = 30.0
@@ -107,7 +107,7 @@ class Reflector(Generic[WireT, ValueT]):
         self._known: set[str] = set()
         self._version: str | None = None
         self._failures = 0
-        self._heard_at = time.monotonic()
+        self._failing_since = 0.0
         self.synced = asyncio.Event()
         self.counters = Counters()
 
@@ -116,6 +116,8 @@ class Reflector(Generic[WireT, ValueT]):
         while True:
             try:
                 await self._round()
+            except Silence:
+                self._succeeded()
             except KubeError as error:
                 await self._recover(error, relist=isinstance(error, Gone))
             except Exception as error:  # noqa: BLE001  # a mirror that stops unseen is worse than any error
@@ -142,7 +144,6 @@ class Reflector(Generic[WireT, ValueT]):
         for uid in self._known - listed:
             self._drop(uid)
         self._version = version
-        self._heard_at = time.monotonic()
         self.counters.lists += 1
         self.synced.set()
         return version
@@ -157,8 +158,7 @@ class Reflector(Generic[WireT, ValueT]):
             async for line in lines:
                 self._hear(line)
                 heard = True
-                self._failures = 0
-                self._heard_at = time.monotonic()
+                self._succeeded()
         return heard
 
     def _hear(self, line: bytes) -> None:
@@ -193,11 +193,16 @@ class Reflector(Generic[WireT, ValueT]):
             self._known.discard(uid)
             self._delete(uid)
 
+    def _succeeded(self) -> None:
+        self._failures = 0
+
     async def _recover(self, error: Exception, *, relist: bool) -> None:
         """Tell of a failure, and pause: longer with each that follows, and as long as the server asks."""
         self.counters.failures += 1
+        if self._failures == 0:
+            self._failing_since = time.monotonic()
         self._failures += 1
-        if relist or time.monotonic() - self._heard_at > self._patience.doubt:
+        if relist or time.monotonic() - self._failing_since > self._patience.doubt:
             self._version = None
         self._on_error(f"{type(error).__name__}: {error}")
         longest = min(self._patience.longest_pause, self._patience.pause * 2 ** min(self._failures - 1, 20))

@@ -175,15 +175,22 @@ async def test_what_vanished_during_a_gap_is_deleted_when_the_new_list_is_comple
     assert heard.told == ["+a", "+b", "+c", "+a", "+c", "-uid-pods-n-b"]
 
 
-async def test_silence_is_ended_by_another_watch_and_after_long_by_a_list(
+async def test_silence_is_ended_by_another_watch_and_is_no_failure(api: Api, heard: Heard, mirror: Mirror) -> None:
+    async with mirror() as reflector:
+        await eventually(lambda: len(api.seen) == 5)
+    assert versions(api)[:5] == [None, "100", "100", "100", "100"]
+    assert (heard.errors, reflector.counters.lists) == ([], 1)
+
+
+async def test_a_version_that_is_refused_for_long_means_to_list_again(
     api: Api, heard: Heard, mirror: Mirror
 ) -> None:
-    patience = Patience(silence=0.05, doubt=0.12, pause=0.001, longest_pause=0.001)
+    patience = Patience(silence=60, doubt=0.1, pause=0.01, longest_pause=0.02)
+    api.scripts += [then() for _ in range(100)]
     async with mirror(patience) as reflector:
         await eventually(lambda: reflector.counters.lists == 2)
-    watches = [each for each in api.seen if each.query.get("watch")]
-    assert len(watches) >= 3
-    assert all("Silence" in each for each in heard.errors)
+    assert len(api.seen) > 4
+    assert all("ended without a word" in each for each in heard.errors)
 
 
 async def test_refusals_are_waited_out_as_long_as_the_server_asks(api: Api, heard: Heard, mirror: Mirror) -> None:
