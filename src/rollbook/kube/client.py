@@ -5,8 +5,10 @@ cost several times the CPU of a bare session, so requests go through a session o
 What an answer becomes stands in `answers`.
 """
 
+import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -31,8 +33,12 @@ leader arrives after another has begun (`lease.Timing`)."""
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for a watch's connection."""
 
-SILENCE: Final = 90.0
-"""Seconds without a byte after which a watch counts as dead. Bookmarks come once a minute."""
+SILENCE: Final = 150.0
+"""Seconds without a byte after which a watch counts as dead. Bookmarks come once a minute, but the first one only
+after two where nothing has happened since the watch began. Dead peers are found sooner, by TCP."""
+
+KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Seconds of quiet, seconds between probes, unanswered probes: a dead peer is found within a minute."""
 
 CONNECTIONS: Final = 100
 """At most so many at once; each request in flight takes one."""
@@ -42,6 +48,18 @@ Observer = Callable[[str, str, int, float], None]
 
 ItemT = TypeVar("ItemT")
 Params = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One request, ready to be sent."""
+
+    method: str
+    url: URL
+    headers: dict[str, str]
+    timeout: aiohttp.ClientTimeout
+    data: bytes | None = None
+    guard: Callable[[], None] | None = None
 
 
 class Kube:
@@ -55,7 +73,9 @@ class Kube:
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=credentials.ssl_context),
+            connector=aiohttp.TCPConnector(
+                limit=CONNECTIONS, ssl=credentials.ssl_context, socket_factory=_probing_socket
+            ),
             # Compression costs both sides more CPU than the network between them is worth.
             headers={"User-Agent": f"rollbook/{__version__}", "Accept-Encoding": "identity"},
             read_bufsize=2**20,
@@ -108,15 +128,17 @@ class Kube:
             KubeError: in one of its kinds, as `answers` says.
             LeadershipLost: from the guard.
         """
-        if method != "GET" and fenced and self.guard is not None:
-            self.guard()
         data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
         headers = {"Accept": accept, **({"Content-Type": content_type} if data is not None else {})}
+        guard = self.guard if method != "GET" and fenced else None
         timeout = self._reads if method == "GET" else self._writes
+        call = _Call(
+            method=method, url=self._url(path, params), data=data, headers=headers, timeout=timeout, guard=guard
+        )
         what, begun, status = f"{method} {path}", time.monotonic(), 0
         try:
             with translated(what):
-                async with await self._send(method, self._url(path, params), data, headers, timeout) as answer:
+                async with await self._send(call) as answer:
                     payload = await answer.read()
                     status = answer.status
         finally:
@@ -185,9 +207,10 @@ class Kube:
         query = {**(params or {}), "watch": "true", "allowWatchBookmarks": "true"}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence)
         headers = {"Accept": "application/json"}
+        call = _Call(method="GET", url=self._url(path, query), headers=headers, timeout=timeout)
         what, begun = f"WATCH {path}", time.monotonic()
         with translated(what):
-            async with await self._send("GET", self._url(path, query), None, headers, timeout) as answer:
+            async with await self._send(call) as answer:
                 self._observe("WATCH", path, answer.status, begun)
                 if not answer.ok:
                     outcome(what, answer.status, await answer.read(), answer.headers)
@@ -197,23 +220,26 @@ class Kube:
                     for line in lines:
                         yield line
 
-    async def _send(
-        self, method: str, url: URL, data: bytes | None, headers: dict[str, str], limits: aiohttp.ClientTimeout
-    ) -> aiohttp.ClientResponse:
-        """Send, and once more with fresh credentials after a 401."""
-        extras = self._credentials.extras
-        who = await self._credentials.authorization()
-        answer = await self._session.request(
-            method, url, data=data, headers={**headers, **who}, timeout=limits, **extras
-        )
-        if answer.status != HTTPStatus.UNAUTHORIZED:
-            return answer
-        answer.release()
-        await self._credentials.reload(who)
-        who = await self._credentials.authorization()
-        return await self._session.request(
-            method, url, data=data, headers={**headers, **who}, timeout=limits, **extras
-        )
+    async def _send(self, call: _Call) -> aiohttp.ClientResponse:
+        """Send, and once more with fresh credentials after a 401; the guard is asked each time."""
+        again = False
+        while True:
+            who = await self._credentials.authorization()
+            if call.guard is not None:
+                call.guard()
+            answer = await self._session.request(
+                call.method,
+                call.url,
+                data=call.data,
+                headers={**call.headers, **who},
+                timeout=call.timeout,
+                **self._credentials.extras,
+            )
+            if again or answer.status != HTTPStatus.UNAUTHORIZED:
+                return answer
+            answer.release()
+            await self._credentials.reload(who)
+            again = True
 
     def _observe(self, verb: str, path: str, status: int, begun: float) -> None:
         if self.observer is not None:
@@ -222,6 +248,17 @@ class Kube:
     def _url(self, path: str, params: Params | None) -> URL:
         query = f"?{urlencode(params)}" if params else ""
         return URL(f"{self._credentials.host}{path}{query}", encoded=True)
+
+
+def _probing_socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket for `address` (as `getaddrinfo` gives it) that asks now and then whether its peer is alive."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE.items():
+        if number := getattr(socket, option, None):  # some platforms have none or not all
+            made.setsockopt(socket.IPPROTO_TCP, number, value)
+    return made
 
 
 def resource_of(path: str) -> str:

@@ -194,6 +194,23 @@ async def test_the_guard_is_asked_before_every_write_but_the_leases_own(api: Api
     assert [each.method for each in api.seen] == ["GET", "PATCH"]
 
 
+async def test_the_guard_is_asked_again_when_a_refused_token_took_time(
+    api: Api, kube: Kube, tmp_path: Path
+) -> None:
+    asked = iter([None, LeadershipLost("late")])
+
+    def guard() -> None:
+        if error := next(asked):
+            raise error
+
+    kube.guard = guard
+    api.tokens = {"second"}
+    (tmp_path / "token").write_text("second\n")
+    with pytest.raises(LeadershipLost):
+        await kube.delete(LEASE)
+    assert len(api.seen) == 1
+
+
 async def test_requests_are_observed(api: Api, kube: Kube) -> None:
     seen: list[tuple[str, str, int]] = []
     kube.observer = lambda verb, resource, status, _seconds: seen.append((verb, resource, status))
