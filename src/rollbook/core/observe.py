@@ -13,7 +13,8 @@ A Deployment's own traps, each found on a real API server:
   counts, even in the second of the creation.
 - A Deployment without `progressDeadlineSeconds` has no such condition at all.
 - The Deployment's status and the pods arrive by different watches. A digest is taken only when as many ready
-  pods are known as the status counts.
+  pods are known as the status counts; a ReplicaSet of a later revision than the Deployment's, as heard of, is the
+  rollout that it will speak of next, and nothing that ran before.
 """
 
 from collections import Counter
@@ -105,7 +106,7 @@ def observe(
         revision=deployment.revision,
         rollout=rollout,
         resolution=_resolution(reference, of_new, container, _expected(deployment)),
-        previous=_previous(own, new if taken_up else None, pods, container),
+        previous=_previous(deployment, own, new if taken_up else None, pods, container),
         replica_set_created=new.created if new else None,
         reused=new.reused if new else False,
         pods_created=tuple(sorted({pod.created for pod in of_new})),
@@ -176,16 +177,26 @@ def _image_ids(pods: Sequence[Pod], container: str) -> list[str]:
 
 
 def _previous(
-    own: Sequence[ReplicaSet], new: ReplicaSet | None, pods: Sequence[Pod], container: str
+    deployment: Deployment,
+    own: Sequence[ReplicaSet],
+    new: ReplicaSet | None,
+    pods: Sequence[Pod],
+    container: str,
 ) -> Running | None:
     ready = Counter(pod.owner for pod in pods if pod.ready and not pod.leaving)
-    older = [each for each in own if each is not new and ready[each.uid] and container in dict(each.containers)]
+    there = (each for each in own if each is not new and _number(each.revision) <= _number(deployment.revision))
+    older = [each for each in there if ready[each.uid] and container in dict(each.containers)]
     if not older:
         return None
     most = max(older, key=lambda each: (ready[each.uid], each.created, each.uid))
     reference = dict(most.containers)[container]
     of_most = [pod for pod in pods if pod.owner == most.uid]
     return Running(reference=reference, resolution=_resolution(reference, of_most, container, 1))
+
+
+def _number(revision: str) -> int:
+    """For comparison; a Deployment has none until its controller has first seen it."""
+    return int(revision) if revision.isdecimal() else 0
 
 
 def _latest_start(pods: Sequence[Pod], container: str) -> Millis | None:
