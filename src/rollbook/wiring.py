@@ -164,7 +164,13 @@ def wire(settings: Settings, kube: Kube, *, epoch: Millis, may_send: Callable[[]
         on_outcome=_tell_outcome,
     )
     roster = Roster(describe, desk)
-    records = Records(kube, lost=lambda name: publisher.hints.add(name))  # noqa: PLW0108 - made below
+    def lost(slot_hash: str) -> None:
+        refused = (name for name in publisher.refused if name.endswith(f"-{slot_hash}"))
+        name = ledger.named(slot_hash) or next(refused, None)
+        if name:
+            publisher.hints.add(name)
+
+    records = Records(kube, lost=lost)
     publisher = Publisher(book=book, records=records, names=lambda: roster.names, owed=roster.owed)
     owners = Owners()
     reconciler = Reconciler(
