@@ -1,0 +1,1 @@
+"""Measures what docs/benchmarks.md promises."""
