@@ -292,6 +292,23 @@ def test_an_update_of_an_older_version_is_refused(api: KubeApi, place: str) -> N
     assert caught.value.status == 409
 
 
+def test_managed_fields_once_removed_stay_away(api: KubeApi, place: str) -> None:
+    """They cost the API server more than the rest of the object (tests/benchmarks/objects.py)."""
+    none = {"metadata": {"managedFields": [{}]}}
+    written, shown = slot(place), record(place)
+    api.create(written)
+    assert "managedFields" in api.create(shown)["metadata"]
+
+    api.patch(written, {**none, **changes(SLOT)}, kind="merge-patch")
+    api.patch(shown, none, kind="merge-patch")
+
+    later = api.patch(written, {"ledger": "{}"}, kind="merge-patch")
+    status = api.patch(shown, {"status": shown["status"]}, subresource="status", kind="merge-patch")
+    assert "managedFields" not in later["metadata"]
+    assert "managedFields" not in status["metadata"]
+    assert content(status) == content(shown)
+
+
 def test_fields_outside_the_schema_are_dropped_without_a_word(api: KubeApi, place: str) -> None:
     """Why the ledger is a string, and why an operator does not lead over definitions older than it needs."""
     obj = slot(place)
