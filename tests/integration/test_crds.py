@@ -294,7 +294,7 @@ def test_an_update_of_an_older_version_is_refused(api: KubeApi, place: str) -> N
 
 def test_managed_fields_once_removed_stay_away(api: KubeApi, place: str) -> None:
     """They cost the API server more than the rest of the object (tests/benchmarks/objects.py)."""
-    none = {"metadata": {"managedFields": [{}]}}
+    none: Object = {"metadata": {"managedFields": [{}]}}
     written, shown = slot(place), record(place)
     api.create(written)
     assert "managedFields" in api.create(shown)["metadata"]
