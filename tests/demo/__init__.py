@@ -1,0 +1,1 @@
+"""`python -m tests.demo`: Rollbook at work on a real control plane, told as it goes, and checked."""
