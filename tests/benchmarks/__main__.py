@@ -27,16 +27,22 @@ def main() -> None:
     """Measure, print, and fail if anything was lost or sent twice."""
     arguments = _parser().parse_args()
     report = Report(parameters=_parameters(arguments))
-    micro.measure(report, slots=arguments.slots)
-    if not arguments.micro:
-        _measure(arguments, report)
+    try:
+        micro.measure(report, slots=arguments.slots)
+        if not arguments.micro:
+            _measure(arguments, report)
+    finally:  # what was measured before an error is shown all the same
+        _show(arguments, report)
+    sys.exit(1 if report.faults else 0)
+
+
+def _show(arguments: argparse.Namespace, report: Report) -> None:
     if arguments.json:
         report.save(arguments.json)
     if arguments.markdown:
         print(report.markdown())  # noqa: T201  # the command's output
     else:
         report.show(Console(width=None if sys.stdout.isatty() else 110))
-    sys.exit(1 if report.faults else 0)
 
 
 def _measure(arguments: argparse.Namespace, report: Report) -> None:

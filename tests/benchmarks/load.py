@@ -2,10 +2,8 @@
 
 import functools
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import cycle, islice
 
 from tests.builders import Object, deployment
 from tests.controlplane.api import KubeApi
@@ -60,7 +58,7 @@ class Load:
         self._say = say
         self._count = workloads
         self.workloads: list[Workload] = []
-        self._turns: Iterator[Workload] = iter(())
+        self._begun = 0
         self._stages = 0
 
     def create(self) -> None:
@@ -71,7 +69,6 @@ class Load:
             Workload(namespace=namespaces[number % NAMESPACES], name=f"app-{number:05}")
             for number in range(self._count)
         ]
-        self._turns = cycle(self.workloads)
         step = Step(f"creating {self._count} Deployments of {self._pods} pods", self._say)
         with ThreadPoolExecutor(IN_FLIGHT) as pool:
             for number, _ in enumerate(pool.map(self._create, self.workloads)):
@@ -97,7 +94,9 @@ class Load:
         A workload comes again when all have had their turn.
         """
         self._stages += 1
-        taken = islice(self._turns, count)
+        numbers = range(self._begun, self._begun + count)
+        self._begun += count
+        taken = (self.workloads[number % self._count] for number in numbers)
         rollouts = [Rollout(workload=each, version=f"1.{self._stages}.{n}") for n, each in enumerate(taken)]
         step = Step(f"{count} rollouts at {rate:g}/s", self._say)
         began = time.monotonic()

@@ -41,6 +41,7 @@ class MeasuredStack(Stack):
     def __init__(self, cluster: ControlPlane, home: Path, *, profile: bool) -> None:
         super().__init__(cluster, home)
         self._profile = profile
+        self._life = 0
         self._profiles = 0
         self._tap = home / "tap.jsonl"
         self._log = Lines(home / "operator.log")
@@ -62,7 +63,15 @@ class MeasuredStack(Stack):
         """What runs in place of `rollbook`: a module, and its own first argument."""
         if command == "tracker":
             return ["tests.benchmarks.tapped", str(self._tap)]
-        return ["tests.benchmarks.sampled", str(self.home / "profile")] if self._profile else ["rollbook"]
+        if not self._profile:
+            return ["rollbook"]
+        self._life, self._profiles = self._life + 1, 0
+        return ["tests.benchmarks.sampled", self._samples]
+
+    @property
+    def _samples(self) -> str:
+        """What the names of the profiler's files begin with, in this life of the operator."""
+        return str(self.home / f"profile-{self._life}")
 
     def await_in_sync(self, *, within: float) -> str:
         """Wait for the log line of the life begun last; its timestamp."""
@@ -94,7 +103,7 @@ class MeasuredStack(Stack):
         """The samples since the last call; None without a profiler."""
         if not self._profile:
             return None
-        written = self.home / f"profile.{self._profiles}"
+        written = Path(f"{self._samples}.{self._profiles}")
         self._profiles += 1
         os.kill(self.operator_pid, signal.SIGUSR1)
         eventually(written.exists)
