@@ -49,7 +49,8 @@ def writes(api: Api) -> list[str]:
 
 async def test_a_new_record_is_created_then_its_status_written(api: Api, records: Records) -> None:
     await records.publish(SLOT, [record()])
-    assert writes(api) == ["POST deploymentrecords", "PATCH status"]
+    assert writes(api) == ["POST deploymentrecords", "PATCH web-app-012345-1", "PATCH status"]
+    assert stored(api)["metadata"]["managedFields"] == [{}], "which the API server takes as: none"
     assert stored(api)["spec"] == record().spec
     assert stored(api)["status"] == {"observedGeneration": 1, **record().status}
     assert stored(api)["metadata"]["labels"] == record().labels
@@ -95,7 +96,7 @@ async def test_after_a_restart_only_what_differs_is_written(api: Api, kube: Kube
     await again.load()
     assert api.seen[0].query["labelSelector"] == SELECTOR
     await again.publish(SLOT, [record("a"), record("c")])
-    assert writes(api) == ["POST deploymentrecords", "PATCH status", "DELETE b"]
+    assert writes(api) == ["POST deploymentrecords", "PATCH c", "PATCH status", "DELETE b"]
 
 
 async def test_a_crash_between_create_and_status_is_made_good(api: Api, kube: Kube, records: Records) -> None:
@@ -138,7 +139,7 @@ async def test_a_record_deleted_under_our_hands_is_made_again(api: Api, records:
     api.objects.clear()
     writes(api)
     await records.publish(SLOT, [record(phase="Failed")])
-    assert writes(api) == ["PATCH status", "POST deploymentrecords", "PATCH status"]
+    assert writes(api) == ["PATCH status", "POST deploymentrecords", "PATCH web-app-012345-1", "PATCH status"]
     assert stored(api)["status"]["phase"] == "Failed"
 
 
