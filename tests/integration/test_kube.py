@@ -273,8 +273,10 @@ async def test_records_are_published_and_put_right(installed: ControlPlane, kube
     records = Records(kube, lost.append)
     kube.observer = lambda verb, resource, _status, _seconds: requests.append((verb, resource))
     await records.publish(name, _records(slot))
-    assert requests == [("POST", "deploymentrecords"), ("PATCH", "deploymentrecords/status")]
+    made = [("POST", "deploymentrecords"), ("PATCH", "deploymentrecords"), ("PATCH", "deploymentrecords/status")]
+    assert requests == made
     (stored,) = _find(installed, namespace)
+    assert "managedFields" not in stored["metadata"]
     assert stored["status"]["status"] == "DEPLOYED"
     assert stored["status"]["observedGeneration"] == stored["metadata"]["generation"]
 
