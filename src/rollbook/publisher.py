@@ -1,14 +1,14 @@
 """Shows people what the slots say: keeps the deployment records as the slots project them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from rollbook.book import Book
 from rollbook.core.identity import Claim
 from rollbook.core.projection import Record, records, refusal
-from rollbook.core.slot import Condition, Slot, SlotKey
-from rollbook.core.transition import Artifact, Transition
+from rollbook.core.slot import Condition, Entry, Slot, SlotKey
+from rollbook.core.transition import Artifact, Millis, RecordStatus, Transition
 from rollbook.core.workload import WorkloadRef
 from rollbook.hints import Hints
 
@@ -33,6 +33,8 @@ class Publisher:
     hints: Hints[str] = field(default_factory=Hints)
     refused: dict[str, Record] = field(default_factory=dict)
     """By the slot's object name."""
+    born: dict[str, Millis] = field(default_factory=dict)
+    """When each namespace was created: one that takes the name of another does not inherit its records."""
     _of: dict[WorkloadRef, frozenset[str]] = field(default_factory=dict)
 
     async def publish(self, name: str) -> None:
@@ -44,7 +46,7 @@ class Publisher:
         """
         found = self.book.look(name)
         if found is not None:
-            slot = found[0]
+            slot = _since(found[0], self.born.get(found[0].key.namespace, 0))
             await self.records.publish(name, records(slot, sinks=self.names(), owed=self.owed(slot)))
         else:
             await self.records.publish(name, [self.refused[name]] if name in self.refused else [])
@@ -62,6 +64,17 @@ class Publisher:
                 self.hints.add(name)
         if wanted:
             self._of[workload] = frozenset(wanted)
+
+
+def _since(slot: Slot, born: Millis) -> Slot:
+    """The slot without what was over before its namespace was created."""
+
+    def stays(entry: Entry) -> bool:
+        over = entry.status in {RecordStatus.SUPERSEDED, RecordStatus.DECOMMISSIONED}
+        return not over or entry.since is None or entry.since.time >= born
+
+    current = slot.current if slot.current and stays(slot.current) else None
+    return replace(slot, current=current, closed=tuple(each for each in slot.closed if stays(each)))
 
 
 def _refusal(key: SlotKey, claim: Claim, condition: Condition) -> Record:

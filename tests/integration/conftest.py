@@ -13,7 +13,7 @@ import pytest
 
 from tests.controlplane.api import KubeError, eventually
 from tests.controlplane.cluster import ControlPlane
-from tests.integration.scenario import GRACE, Place, Play, Scenario
+from tests.integration.scenario import GRACE, Place, Play, Scenario, prepare
 from tests.integration.shown import Showing
 from tests.stack import Stack
 
@@ -52,9 +52,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         stack.start_tracker()
         showing = Showing(stack)
         eventually(lambda: _is_served(showing), within=60)
-        plays = tuple(_play(stack, showing, each) for each in _selected(request.session))
-        for each in plays:
-            each.prepare()
+        plays = prepare(stack, showing, _selected(request.session))
         _next_second()
         stack.add_sink()
         stack.start_operator()
@@ -76,12 +74,6 @@ def _next_second() -> None:
     """Kubernetes' times are whole seconds: what was before is then earlier than what comes."""
     now = int(time.time())
     eventually(lambda: int(time.time()) > now)
-
-
-def _play(stack: Stack, showing: Showing, scenario: Scenario) -> Play:
-    place = Place(stack, showing, scenario.name)
-    place.lens.learn(f"{scenario.before} {scenario.steps} {scenario.expect}")
-    return Play(scenario=scenario, place=place)
 
 
 def _selected(session: pytest.Session) -> list[Scenario]:

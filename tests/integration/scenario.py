@@ -19,6 +19,8 @@ nothing more can come; `shown` says how it is written.
 """
 
 import json
+import re
+import secrets
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -80,14 +82,15 @@ class Place:
     """
 
     def __init__(self, stack: Stack, showing: Showing, name: str) -> None:
-        slug = name.lower().replace(" ", "-").replace(",", "")[:40]
+        slug = re.sub(r"\W+", "-", name.lower())[:40].strip("-")
         self.cluster = stack.cluster
-        self.namespace = self.cluster.new_namespace(prefix=slug)
-        self.environment = f"in-{self.namespace}"
+        self.environment = f"env-{secrets.token_hex(3)}"
+        self.namespace = self.cluster.new_namespace(
+            prefix=slug, labels={"rollbook.dev/environment": self.environment}
+        )
         self.lens = Lens(namespace=self.namespace, environment=self.environment)
         self._showing = showing
         self._deployed: dict[str, dict[str, Any]] = {}
-        self.kubectl(f"label namespace $namespace rollbook.dev/environment={self.environment}")
 
     def kubectl(self, line: str) -> str:
         """Run kubectl in the namespace."""
@@ -237,12 +240,17 @@ class Play:
 
     def prepare(self) -> None:
         """Do what comes before the operator."""
-        self._do(self.scenario.before)
+        self._try(self.scenario.before)
 
     def run(self) -> None:
-        """Do the rest; what goes wrong is kept for the scenario's own test."""
+        """Do the rest."""
+        if self.error is None:
+            self._try(self.scenario.steps)
+
+    def _try(self, steps: Sequence[Mapping[str, Any]]) -> None:
+        """What goes wrong is kept for the scenario's own test."""
         try:
-            self._do(self.scenario.steps)
+            self._do(steps)
         except Exception as error:  # noqa: BLE001 - raised by the test that is about it
             self.error = error
 
@@ -280,11 +288,24 @@ class Played:
     """How often each row applied, by the operator's own count."""
 
 
+def prepare(stack: Stack, showing: Showing, scenarios: Sequence[Scenario]) -> tuple[Play, ...]:
+    """Give each scenario a place, and do what comes before the operator's first start."""
+
+    def ready(scenario: Scenario) -> Play:
+        place = Place(stack, showing, scenario.name)
+        place.lens.learn(f"{scenario.before} {scenario.steps} {scenario.expect}")
+        prepared = Play(scenario=scenario, place=place)
+        prepared.prepare()
+        return prepared
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        return tuple(pool.map(ready, scenarios))
+
+
 def play(stack: Stack, plays: Sequence[Play]) -> Played:
     """Play all, then wait until nothing more can come."""
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        for each in [pool.submit(each.run) for each in plays]:
-            each.result()
+        list(pool.map(Play.run, plays))
     quiet_from = time.monotonic() + 1.5 * GRACE
     eventually(lambda: time.monotonic() > quiet_from and _is_quiet(stack), within=WITHIN)
     return Played(

@@ -5,6 +5,7 @@ from typing import Any
 
 from rollbook.core.errors import InvalidObject
 from rollbook.kube.deployments import project, project_namespace
+from rollbook.kube.wire import Bare, convert
 from rollbook.operator.handlers import Ears
 from rollbook.operator.tracking_sinks import TrackingSinks
 from rollbook.wiring import App, failed
@@ -26,13 +27,15 @@ def ears(app: App, sinks: TrackingSinks) -> Ears:
 
     async def namespace(body: Mapping[str, Any], gone: bool) -> None:  # noqa: FBT001 - likewise
         try:
-            heard = project_namespace(body)
+            heard, born = project_namespace(body), convert(body, Bare).metadata.created
         except InvalidObject as error:
             failed("namespace", error)
             return
         if gone:
+            app.publisher.born.pop(heard.name, None)
             app.cluster.forget_namespace(heard.name)
         else:
+            app.publisher.born[heard.name] = born
             app.cluster.hear_namespace(heard)
 
     async def sink(body: Mapping[str, Any], gone: bool) -> None:  # noqa: FBT001 - likewise
