@@ -4,7 +4,6 @@ With no terminal, or `CI` set, it ends there: 0 when all is as it should be, els
 """
 
 import contextlib
-import os
 import signal
 import sys
 import tempfile
@@ -22,6 +21,9 @@ from tests.demo.performance import DemoError, act, await_known, set_the_scene
 from tests.demo.story import GRACES, Step, outcome, tell
 from tests.stack import Stack
 
+_TOLD_WHOLE = 3
+"""Lines of an error that are told in full."""
+
 
 def main() -> int:
     """Perform, and say how it went by the exit code."""
@@ -32,17 +34,17 @@ def main() -> int:
         with _stack() as stack:
             wrong = _perform(stack, narrator)
             _point_to(stack, narrator)
-            _verdict(wrong, narrator)
+            code = narrator.verdict(wrong)
             if narrator.terminal:
                 _stay(narrator)
-            return 1 if wrong else 0
+            return code
     except KeyboardInterrupt:
         narrator.say("stopped")
         return 130
-    except (BuildError, ToolMissingError, ControlPlaneError, DemoError, OSError) as error:
-        return _failed(str(error))
     except (AssertionError, TimeoutError) as error:  # what the stack raises when a process of ours does not start
         return _failed(f"Rollbook did not get ready: {error}")
+    except (BuildError, ToolMissingError, ControlPlaneError, DemoError, OSError) as error:
+        return _failed(str(error))
 
 
 @contextlib.contextmanager
@@ -85,14 +87,6 @@ def _point_to(stack: Stack, narrator: Narrator) -> None:
     narrator.say(f"kubectl for yourself: export KUBECONFIG={stack.cluster.kubeconfig}")
 
 
-def _verdict(wrong: list[str], narrator: Narrator) -> None:
-    narrator.say()
-    for line in wrong:
-        narrator.say(f"wrong: {line}", "red")
-    if not wrong:
-        narrator.say("Checked: the tracker, the records and the running pods agree with the story.", "green")
-
-
 def _stay(narrator: Narrator) -> None:
     narrator.say("It stays up until Ctrl-C.", "bold")
     with contextlib.suppress(KeyboardInterrupt):
@@ -105,11 +99,12 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _failed(message: str) -> int:
-    """One line, whatever it was."""
-    sys.stderr.write(f"demo: {' '.join(message.split())}\n")
+    """One line, whatever it was: of a long one, as with a log's end in it, what begins and what ends it."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    told = lines if len(lines) <= _TOLD_WHOLE else [lines[0], "…", lines[-1]]
+    sys.stderr.write(f"demo: {' '.join(told)}\n")
     return 1
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     sys.exit(main())

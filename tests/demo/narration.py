@@ -73,6 +73,15 @@ class Narrator:
         self.say("What the tracker holds:", "bold")
         self._console.print(table)
 
+    def verdict(self, wrong: list[str]) -> int:
+        """What is wrong, if anything is; returns the exit code."""
+        self.say()
+        for line in wrong:
+            self.say(f"wrong: {line}", "red")
+        if not wrong:
+            self.say("Checked: the tracker, the records and the running pods agree with the story.", "green")
+        return 1 if wrong else 0
+
 
 def _history(facts: Facts, place: Place) -> Text:
     parts = [

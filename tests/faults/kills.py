@@ -75,7 +75,7 @@ _TARGETS: Final = (
 def _aim(rng: random.Random, target: tuple[str, Moment]) -> Aim:
     at, moment = target
     if not at:
-        return Aim(delay=rng.uniform(0, 0.5))
+        return Aim(delay=rng.choice((rng.uniform(0, 0.05), rng.uniform(0, 0.5))))
     if target == ("slot", Moment.DELIVERED):
         return Aim(at=at, moment=moment)  # the first one is followed by a POST, always
     delay = rng.uniform(0, 0.1) if moment is Moment.DELIVERED else 0.0

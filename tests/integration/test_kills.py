@@ -151,9 +151,7 @@ def _histogram(run: Ordeal, seconds: float) -> Iterator[str]:
     found = Counter(run.hits)
     yield f"{len(run.hits)} kills in {seconds:.0f} s:"
     yield from (f"{found[hit]:4}  {'#' * found[hit]:<16} {hit}" for hit in Hit)
-    posts = _posts(run, RECORDS)
-    again = posts.total() - len(posts)
-    yield f"{_posts(run, EVENTS).total()} rollout events sent; {posts.total()} records sent, {again} of them again"
+    yield f"{_posts(run, EVENTS).total()} rollout events and {_posts(run, RECORDS).total()} records sent"
 
 
 def _posts(run: Ordeal, path: str) -> Counter[str]:
