@@ -92,7 +92,7 @@ class Draft:
         digest = entry.artifact.digest
         assert digest is not None, "only a known digest can be deployed"
         replaced = self.slot.deployed
-        self._make_room(at)
+        self._make_room(at, entry.cause)
         entry = replace(
             entry,
             phase=Phase.SUCCEEDED,
@@ -124,12 +124,12 @@ class Draft:
         kept = (each for each in self.slot.conditions if each.type == TRUNCATED)
         self.set(conditions=tuple(sorted((*kept, *conditions), key=lambda each: (each.type, each.reason))))
 
-    def _make_room(self, at: Stamp) -> None:
-        """Close what is current; what was DEPLOYED is SUPERSEDED by it."""
+    def _make_room(self, at: Stamp, cause: Cause) -> None:
+        """Close what is current; what was DEPLOYED is SUPERSEDED, for the reason that the next one is there."""
         before = self.slot.current
         if before is None:
             return
         if before.status is RecordStatus.DEPLOYED:
-            at = self.say(Kind.SUPERSEDED, before, at)
+            at = self.say(Kind.SUPERSEDED, before, at, cause=cause)
             before = replace(before, status=RecordStatus.SUPERSEDED, since=at)
         self.set(closed=(before, *self.slot.closed)[: self._history])

@@ -88,12 +88,13 @@ def _seen(draft: Draft, seen: Seen, now: Millis, policy: Policy) -> tuple[str, M
     if draft.slot.seq == 0 and not _recordable(sighting):
         return ("idle" if rollout is Rollout.IDLE else "waiting"), None
     draft.set(workload_uid=sighting.workload_uid, missing_since=None)
-    draft.condition(*seen.findings, *_digest_conditions(before, sighting))
     if rollout is Rollout.IDLE:
-        return _idle(draft, now, policy)
-    draft.set(idle_since=None)
-    row = "waiting" if rollout is Rollout.WAITING else attempts.advance(draft, seen, now, policy)
-    wake = attempts.deadline(draft.slot, sighting, policy)
+        row, wake = _idle(draft, now, policy)
+    else:
+        draft.set(idle_since=None)
+        row = "waiting" if rollout is Rollout.WAITING else attempts.advance(draft, seen, now, policy)
+        wake = attempts.deadline(draft.slot, sighting, policy)
+    draft.condition(*seen.findings, *_digest_conditions(before, draft.slot, sighting))
     return (met if met and row in _QUIET else row), wake
 
 
@@ -104,16 +105,17 @@ def _recordable(sighting: Sighting) -> bool:
     return sighting.rollout not in {Rollout.IDLE, Rollout.WAITING}
 
 
-def _digest_conditions(slot: Slot, sighting: Sighting) -> tuple[Condition, ...]:
+def _digest_conditions(before: Slot, after: Slot, sighting: Sighting) -> tuple[Condition, ...]:
     """What the pods tell of digests; while they tell nothing, what was known of the same reference stays."""
-    reason, same = sighting.resolution.reason, slot.target == sighting.reference
+    reason = sighting.resolution.reason
     if sighting.rollout is not Rollout.COMPLETE or reason == PODS_UNKNOWN:
-        stays = sighting.rollout is Rollout.WAITING or (same and sighting.rollout is not Rollout.IDLE)
-        return tuple(each for each in slot.conditions if each.type in _OF_DIGESTS) if stays else ()
+        same = before.target == sighting.reference and sighting.rollout is not Rollout.IDLE
+        stays = same or sighting.rollout is Rollout.WAITING
+        return tuple(each for each in before.conditions if each.type in _OF_DIGESTS) if stays else ()
     if not reason:
         return ()
     digests = ", ".join(sighting.resolution.digests)
-    if slot.deployed and not slot.attempt and same and reason == "Disagree":
+    if after.deployed and not after.attempt and reason == "Disagree":
         return (Condition(type=_DRIFT, reason="PodsDisagree", message=f"ready pods run {digests}"),)
     message = f"ready pods run {digests}" if digests else "no ready pod shows a repository digest"
     return (Condition(type=_RESOLVED, reason=reason, message=message, status=False),)
