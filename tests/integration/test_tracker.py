@@ -445,8 +445,8 @@ async def test_the_page_shows_what_runs_where(tmp_path: Path) -> None:
         filtered = (await client.get("/", params={"q": f'"{script}'})).text
         unknown = await client.get("/slots/production/CONTAINER_IMAGE/nothing")
     headings = re.findall(r'<th scope="col"[^>]*>([^<]+)</th>', overview.text)
-    assert headings[:3] == ["Application", "production", "staging"]
-    for text in ("api</span>", "pay · app", "b" * 12, "v-c", ">Deployed<", ">Failed<", "2 min 5 s"):
+    assert headings[:3] == ["Application", "staging", "production"]
+    for text in ("api</span>", "· pay</span>", "b" * 12, "v-c", ">Deployed<", ">Failed<", "2 min 5 s"):
         assert text in overview.text
     assert "ImagePullBackOff: &lt;script&gt;" in overview.text
     assert history.index("b" * 64) < history.index("a" * 64)

@@ -31,6 +31,8 @@ KIND_WORDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+_STAGES: Final = ("development", "staging", "production")
+
 _REASON_LIMIT: Final = 300
 """Characters of a failure's reason on the page; all of it is in `/api/tracker/v1/rollouts`."""
 
@@ -54,17 +56,21 @@ class DeploymentName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatrixRow:
-    """One deployment name and kind over the environments; a cell is the slot's latest record."""
+    """One application, container and kind over the environments.
 
-    deployment_name: str
-    name: DeploymentName
+    A cell holds the latest record of each of its slots, by deployment name: one, unless several namespaces of an
+    environment run the same application.
+    """
+
+    workload: str
+    container: str
     kind: str
-    cells: Mapping[str, Record]
+    cells: Mapping[str, Sequence[Record]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """Applications by environments, both in alphabetical order."""
+    """Applications in alphabetical order, by environments in the order of a release."""
 
     environments: Sequence[str]
     rows: Sequence[MatrixRow]
@@ -88,16 +94,23 @@ class RolloutRow:
 
 def matrix(latest: Sequence[Record]) -> Matrix:
     """Arrange the latest record of every slot."""
-    rows: dict[tuple[str, str], dict[str, Record]] = defaultdict(dict)
-    for record in latest:
-        rows[record.slot.deployment_name, record.slot.kind][record.slot.environment_name] = record
+    rows: dict[tuple[str, str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in sorted(latest, key=lambda one: one.slot.deployment_name):
+        name = DeploymentName.split(record.slot.deployment_name)
+        rows[name.workload, name.container, record.slot.kind][record.slot.environment_name].append(record)
     return Matrix(
-        environments=sorted({record.slot.environment_name for record in latest}),
+        environments=sorted({record.slot.environment_name for record in latest}, key=_stage),
         rows=[
-            MatrixRow(deployment_name=name, name=DeploymentName.split(name), kind=kind, cells=cells)
-            for (name, kind), cells in sorted(rows.items())
+            MatrixRow(workload=workload, container=container, kind=kind, cells=cells)
+            for (workload, container, kind), cells in sorted(rows.items())
         ],
     )
+
+
+def _stage(environment: str) -> tuple[int, str]:
+    """The lifecycle stages that trackers know by default come first, in their order (WIRE §2.2)."""
+    known = environment in _STAGES
+    return (_STAGES.index(environment) if known else len(_STAGES), environment)
 
 
 def history(records: Sequence[Record]) -> list[HistoryEntry]:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from rollbook.tracker.page_views import DeploymentName, failure_reason, short_digest
+from rollbook.tracker.chainloop_records import Record, Slot
+from rollbook.tracker.page_views import DeploymentName, failure_reason, matrix, short_digest
 from rollbook.tracker.times import ago, minute, rfc3339, span
 
 
@@ -18,6 +19,30 @@ from rollbook.tracker.times import ago, minute, rfc3339, span
 def test_a_deployment_name_is_split_where_it_has_three_parts(name: str, parts: tuple[str, str, str]) -> None:
     split = DeploymentName.split(name)
     assert (split.namespace, split.workload, split.container) == parts
+
+
+def latest(environment: str, name: str) -> Record:
+    slot = Slot(environment_name=environment, deployment_name=name, kind="CONTAINER_IMAGE")
+    times = {"created_at": 1, "updated_at": 1, "last_seen_at": 1}
+    return Record(id=name, slot=slot, digest="", artifact_name="", artifact_version="", status="DEPLOYED", **times)
+
+
+def test_an_application_is_one_row_over_its_namespaces_and_environments() -> None:
+    shown = matrix(
+        [
+            latest("production", "shop-prod-b/web/web"),
+            latest("production", "shop-prod-a/web/web"),
+            latest("qa", "shop-qa/cart/cart"),
+            latest("development", "shop-dev/web/web"),
+        ]
+    )
+    assert list(shown.environments) == ["development", "production", "qa"], "in the order of a release"
+    assert [(row.workload, sorted(row.cells)) for row in shown.rows] == [
+        ("cart", ["qa"]),
+        ("web", ["development", "production"]),
+    ]
+    names = [record.slot.deployment_name for record in shown.rows[1].cells["production"]]
+    assert names == ["shop-prod-a/web/web", "shop-prod-b/web/web"]
 
 
 @pytest.mark.parametrize(
