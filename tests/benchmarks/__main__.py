@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         "--slots", type=int, default=10_000, help="of the benchmarks of plan and codec (%(default)s)"
     )
     parser.add_argument("--micro", action="store_true", help="only those, without a control plane")
-    parser.add_argument("--profile", action="store_true", help="sample the operator; figures are a little worse")
+    parser.add_argument(
+        "--profile", type=Path, metavar="DIR", help="sample the operator, keep its stacks there; a little slower"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     return parser
@@ -115,7 +117,7 @@ def _parameters(arguments: argparse.Namespace) -> dict[str, Any]:
         "CPUs": os.cpu_count(),
         "Python": platform.python_version(),
         "load average before": round(os.getloadavg()[0], 1),
-        "profiled": arguments.profile,
+        "profiled": arguments.profile is not None,
     }
 
 

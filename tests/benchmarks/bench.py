@@ -58,7 +58,7 @@ class Bench:
 
     def profile(self, stage: str) -> None:
         """Add what the profiler has since it was last asked, if it runs."""
-        samples = self.stack.take_profile()
+        samples = self.stack.take_profile(stage)
         if samples:
             self.report.profiles[stage] = summary(samples)
 
@@ -70,6 +70,11 @@ class Bench:
         self.report.requests[stage] = dict(counted(requests))
         self.report.add(stage, "API requests, by the audit log", len(requests))
 
+    def decisions(self) -> float:
+        """How often the operator has looked at a slot since its start."""
+        metrics = self.stack.metrics().items()
+        return sum(count for name, count in metrics if name.startswith("rollbook_decisions_total"))
+
     def failures(self, stage: str) -> None:
         """Say what failed since the operator's start, by its own metrics, and what the tracker refused."""
         failed = {
@@ -79,4 +84,6 @@ class Bench:
         }
         units = ", ".join(sorted(failed)) or "none"
         self.report.add(stage, f"failures that were retried, so far ({units})", sum(failed.values()))
+        told = (f"{line['unit']}: {line['error']}" for line in self.stack.logged("failed"))
+        self.report.failures = sorted(set(told))
         self.report.add(stage, "refused by the tracker, so far", self.stack.accepted.read().refused)

@@ -44,6 +44,7 @@ class Report:
         figures: In the order of measuring.
         requests: By stage: `<verb> <resource>` of the operator's requests, as the audit log counts them.
         profiles: By stage: lines of text.
+        failures: What the operator has logged as failed, and tried again; each once.
         faults: What was lost, or sent twice, one sentence each: these are no matter of speed.
     """
 
@@ -51,6 +52,7 @@ class Report:
     figures: list[Figure] = field(default_factory=list)
     requests: dict[str, dict[str, int]] = field(default_factory=dict)
     profiles: dict[str, list[str]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def add(self, stage: str, name: str, value: float, unit: str = "", *, budget: float | None = None) -> None:
@@ -76,6 +78,8 @@ class Report:
                 console.print(f"  API requests: {_listed(self.requests[stage])}", soft_wrap=True, highlight=False)
             for line in self.profiles.get(stage, ()):
                 console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        for failure in self.failures:
+            console.print(f"failed and retried: {failure}", markup=False, highlight=False, soft_wrap=True)
         for fault in self.faults:
             console.print(f"FAULT: {fault}", style="bold red", markup=False)
 

@@ -1,6 +1,8 @@
 """The processes of a benchmark: a tracker with a tap, an operator with or without a profiler, a witness."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,10 +37,10 @@ class MeasuredStack(Stack):
     Args:
         cluster: As `Stack`.
         home: As `Stack`.
-        profile: Whether to sample the operator.
+        profile: Where to put samples of the operator; None: none are taken.
     """
 
-    def __init__(self, cluster: ControlPlane, home: Path, *, profile: bool) -> None:
+    def __init__(self, cluster: ControlPlane, home: Path, *, profile: Path | None) -> None:
         super().__init__(cluster, home)
         self._profile = profile
         self._life = 0
@@ -63,7 +65,7 @@ class MeasuredStack(Stack):
         """What runs in place of `rollbook`: a module, and its own first argument."""
         if command == "tracker":
             return ["tests.benchmarks.tapped", str(self._tap)]
-        if not self._profile:
+        if self._profile is None:
             return ["rollbook"]
         self._life, self._profiles = self._life + 1, 0
         return ["tests.benchmarks.sampled", self._samples]
@@ -99,15 +101,17 @@ class MeasuredStack(Stack):
             quiet = quiet + 1 if used - before <= _ALMOST_NONE else 0
         return used
 
-    def take_profile(self) -> Path | None:
+    def take_profile(self, stage: str) -> Path | None:
         """The samples since the last call; None without a profiler."""
-        if not self._profile:
+        if self._profile is None:
             return None
         written = Path(f"{self._samples}.{self._profiles}")
         self._profiles += 1
         os.kill(self.operator_pid, signal.SIGUSR1)
         eventually(written.exists)
-        return written
+        self._profile.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"\W+", "-", stage)
+        return Path(shutil.copy(written, self._profile / f"{name}.stacks"))
 
 
 @contextmanager

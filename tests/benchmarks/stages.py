@@ -116,7 +116,7 @@ def rollouts(bench: Bench, *, rate: float, count: int) -> None:
     """Workloads are brought to other versions at a rate."""
     stage = f"rollouts at {rate:g}/s"
     report, accepted = bench.report, bench.stack.accepted
-    mark, used = bench.audit.mark(), cpu(bench.stack.operator_pid)
+    mark, used, looks = bench.audit.mark(), cpu(bench.stack.operator_pid), bench.decisions()
     made = bench.load.roll_out(rate=rate, count=count)
     lost = bench.lost(stage, [fact for each in made for fact in owed(each)])
     used = bench.stack.await_quiet(within=bench.patience) - used
@@ -136,6 +136,7 @@ def rollouts(bench: Bench, *, rate: float, count: int) -> None:
     requests = list(without_watches(without_lease(bench.audit.since(mark))))
     per_rollout = len(requests) / count
     report.add(stage, "API requests per rollout", per_rollout, budget=budgets.REQUESTS_PER_ROLLOUT)
+    report.add(stage, "decisions per rollout", (bench.decisions() - looks) / count)
     report.add(stage, "CPU of the operator per rollout", 1000 * used / count, "ms")
     _memory(bench, stage)
     bench.count(stage, requests)
