@@ -7,7 +7,7 @@ write is merged into every write, so that most progress costs no request of its 
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from rollbook.core.errors import Conflict
@@ -43,6 +43,10 @@ class Ledger(Protocol):
         """Write a slot in one request; raises Conflict after having read again what is there."""
         ...
 
+    async def delete(self, name: str) -> None:
+        """Delete a slot; raises Conflict after having read again what is there."""
+        ...
+
 
 Audience = Callable[[Slot], Collection[Subscription]]
 """Which sinks hear of a slot."""
@@ -74,13 +78,19 @@ class Book:
             return None
         return settle(stored.slot, self._progress.get(name, {})), stored.uid
 
-    def told(self, name: str, sink: str, progress: Progress) -> None:
-        """Remember what a sink accepted or refused; it is written with the next change."""
+    def told(self, name: str, sink: str, progress: Progress, *, uid: str) -> None:
+        """Remember what a sink accepted or refused; it is written with the next change.
+
+        A slot that has been deleted meanwhile, whether there is another of its name or not, is told nothing: the
+        sequence numbers of the other are its own.
+        """
+        stored = self._ledger.get(name)
+        if stored is None or stored.uid != uid:
+            return
         before = self._progress[name].get(sink)
         if before:
-            progress = Progress(
-                seq=progress.seq,
-                frozen=progress.frozen,
+            progress = replace(
+                progress,
                 channels=before.channels | progress.channels,
                 refused=(*before.refused, *progress.refused),
             )
@@ -112,18 +122,52 @@ class Book:
         name = key.object_name
         async with self._locks[name]:
             for _ in range(MAX_CONFLICTS):
+                former = self._ledger.get(name)
                 try:
                     return await self._write(name, key, change, flush=flush)
                 except Conflict as conflict:
                     error = conflict
-                    self._reread(name)
+                    self._reread(name, former)
             raise error
 
-    def _reread(self, name: str) -> None:
+    async def remove(self, name: str, *, when: Callable[[Slot], bool]) -> bool:
+        """Delete a slot if it is (still) so; True if it was deleted.
+
+        Raises:
+            Conflict: others have written it.
+            KubeError: the API server did not take it.
+            LeadershipLost: we may not write any more.
+        """
+        async with self._locks[name]:
+            found = self.look(name)
+            if found is None or not when(found[0]):
+                return False
+            await self._ledger.delete(name)
+            self._progress.pop(name, None)
+            return True
+
+    def _reread(self, name: str, former: Stored | None) -> None:
         """What was read again may be a write of our own whose answer was lost: what it owes is due."""
         stored = self._ledger.get(name)
-        if stored:
-            self._saved(Change(before=stored.slot, after=stored.slot, uid=stored.uid))
+        if stored is None or former is None or stored.uid != former.uid:
+            self._progress.pop(name, None)
+        if stored is None:
+            return
+        slot = stored.slot
+        self._trim(name, slot)
+        self._saved(Change(before=slot, after=slot, uid=stored.uid))
+
+    def _trim(self, name: str, slot: Slot) -> None:
+        """Forget the progress that the slot says already, so that no refusal is kept twice."""
+        for sink, made in list(self._progress.get(name, {}).items()):
+            cursor = slot.cursors.get(sink)
+            if cursor is None:
+                continue
+            if made.seq <= cursor.seq:
+                self._forget(name, [(sink, made)])
+            else:
+                refused = tuple(each for each in made.refused if each.transition.seq > cursor.seq)
+                self._progress[name][sink] = replace(made, refused=refused)
 
     async def _write(self, name: str, key: SlotKey, change: Callable[[Slot], Slot], *, flush: bool) -> Slot:
         stored = self._ledger.get(name)
@@ -148,8 +192,6 @@ class Book:
                 del unwritten[sink]
             elif later := unwritten.get(sink):
                 refused = tuple(each for each in later.refused if each not in progress.refused)
-                unwritten[sink] = Progress(
-                    seq=later.seq, frozen=later.frozen, channels=later.channels, refused=refused
-                )
+                unwritten[sink] = replace(later, refused=refused)
         if not unwritten:
             del self._progress[name]

@@ -116,7 +116,8 @@ def _run(start: Callable[[], Coroutine[Any, Any, None]], *also: type[Exception])
     try:
         asyncio.run(start())
     except told as error:
-        Console(stderr=True, soft_wrap=True).print(f"rollbook: {error}", style="red", markup=False)
+        line = " ".join(f"rollbook: {error}".split())
+        Console(stderr=True, soft_wrap=True, emoji=False, highlight=False).print(line, style="red", markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

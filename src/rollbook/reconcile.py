@@ -12,7 +12,7 @@ from typing import Protocol
 from rollbook.book import Book
 from rollbook.clock import Clock
 from rollbook.core.identity import Claim, Rules
-from rollbook.core.look import Refused, View, look
+from rollbook.core.look import Look, Refused, View, look
 from rollbook.core.outbox import Subscription, enroll
 from rollbook.core.plan import Plan, plan
 from rollbook.core.seen import Absent, Held, Policy, Seen
@@ -20,7 +20,7 @@ from rollbook.core.slot import Condition, Slot, SlotKey
 from rollbook.core.transition import Millis
 from rollbook.core.workload import WorkloadRef
 from rollbook.hints import Hints
-from rollbook.owners import Owners
+from rollbook.owners import Owners, uses
 
 
 class Cluster(Protocol):
@@ -79,11 +79,10 @@ class Reconciler:
         self.refusals.refuse(
             ref, {key: (what.claim, what.condition) for key, what in looks if isinstance(what, Refused)}
         )
-        for key, what in looks:
-            if not isinstance(what, Refused):
-                self._wake(ref, await self._plan(key, what))
-        if view.deployment is None:
-            self._release(ref)
+        plans = [await self._plan(key, what) for key, what in looks if not isinstance(what, Refused)]
+        for decided in plans:
+            self._wake(ref, decided)
+        self._release(ref, looks, [decided.slot for decided in plans])
 
     async def _plan(self, key: SlotKey, what: Seen | Absent | Held) -> Plan:
         decided: list[Plan] = []
@@ -101,12 +100,12 @@ class Reconciler:
         if decided.wake is not None:
             self.hints.add(ref, delay=max(0.001, _seconds(decided.wake - self.clock.now())))
 
-    def _release(self, ref: WorkloadRef) -> None:
-        """Names of a workload are free once nothing of it is left to end."""
-        slots = [found[0] for name in self.known(ref) if (found := self.book.look(name))]
-        if all(slot.deployed is None and slot.attempt is None for slot in slots):
-            for waiting in self.owners.release(ref):
-                self.hints.add(waiting)
+    def _release(self, ref: WorkloadRef, looks: Iterable[Look], slots: Iterable[Slot]) -> None:
+        """Names that the workload does not use any more are free for those who wait for them."""
+        seen = ((key, what.identity) for key, what in looks if isinstance(what, Seen))
+        stored = (use for slot in slots for use in uses(slot))
+        for waiting in self.owners.retain(ref, (*seen, *stored)):
+            self.hints.add(waiting)
 
 
 def _seconds(milliseconds: Millis) -> float:

@@ -1,6 +1,7 @@
 """The sinks that are configured now: who hears of which slot, and the courier of each."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from rollbook.core.outbox import Subscription, due, hears
 from rollbook.core.slot import Slot
 from rollbook.core.transition import Transition
 from rollbook.core.workload import Namespace, WorkloadRef
-from rollbook.courier import Courier, Desk
+from rollbook.courier import Courier, Desk, Doubt
 from rollbook.delivery import Sink
 
 Describe = Callable[[WorkloadRef], tuple[Namespace | None, Mapping[str, str] | None]]
@@ -29,6 +30,8 @@ class Roster:
         self._describe = describe
         self._desk = desk
         self._members: dict[str, _Member] = {}
+        self._doubts: defaultdict[str, Doubt] = defaultdict(set)
+        self._closed = False
 
     def __iter__(self) -> Iterator[Courier]:
         """All couriers."""
@@ -42,26 +45,38 @@ class Roster:
     async def put(self, sink: Sink, *, backfill: bool, suspended: bool) -> bool:
         """Add a sink, or go on with another credential or selector. True if it is a new destination."""
         member = self._members.get(sink.key)
-        if member is None:
-            courier = Courier(sink, self.subscription, self._desk)
-            task = asyncio.create_task(courier.run(), name=f"courier {sink.name}")
-            self._members[sink.key] = _Member(courier=courier, backfill=backfill, task=task)
+        if member is None and self._closed:
+            await sink.close()
+        elif member is None:
+            self._add(sink, backfill=backfill, suspended=suspended)
         else:
-            courier, member.backfill = member.courier, backfill
-            await courier.replace(sink).close()
-        courier.suspend(suspended=suspended)
+            member.backfill = backfill
+            member.courier.gate.suspend(suspended=suspended or self._closed)
+            await member.courier.replace(sink)
         return member is None
 
+    def _add(self, sink: Sink, *, backfill: bool, suspended: bool) -> None:
+        courier = Courier(sink, self.subscription, self._desk, self._doubts[sink.key])
+        courier.gate.suspend(suspended=suspended)
+        task = asyncio.create_task(courier.run(), name=f"courier {sink.name}")
+        self._members[sink.key] = _Member(courier=courier, backfill=backfill, task=task)
+
     async def remove(self, key: str) -> None:
-        """Stop delivering to a sink; what it was owed goes with the slots' next writes."""
-        member = self._members.pop(key)
+        """Stop delivering to a sink; what it was owed goes with the slots' next writes.
+
+        A delivery under way is broken off. It is in doubt should the sink come back.
+        """
+        member = self._members.pop(key, None)
+        if member is None:
+            return
         member.task.cancel()
         await asyncio.gather(member.task, return_exceptions=True)
-        member.courier.hints.close()
+        member.courier.close()
         await member.courier.sink.close()
 
     async def close(self, seconds: float) -> None:
-        """Stop all couriers; deliveries under way get so long to end."""
+        """Stop all couriers, for good; deliveries under way get so long to end."""
+        self._closed = True
         await asyncio.gather(*(courier.finish(seconds) for courier in self))
         for key in list(self._members):
             await self.remove(key)

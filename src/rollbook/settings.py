@@ -28,7 +28,9 @@ def _paired(value: object) -> object:
     pairs = _listed(value)
     if not isinstance(value, str) or not isinstance(pairs, tuple):
         return value
-    return tuple(tuple(each.split("=", 1)) for each in pairs)
+    if not all("=" in each for each in pairs):
+        raise ValueError("must be <namespace or glob>=<environment>, several of them by comma")
+    return tuple(tuple(part.strip() for part in each.split("=", 1)) for each in pairs)
 
 
 def _identity() -> str:
@@ -36,18 +38,22 @@ def _identity() -> str:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-Pairs = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_paired)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
+Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Glob = Annotated[str, Field(min_length=1)]
+Pairs = Annotated[tuple[tuple[Glob, Name], ...], NoDecode, BeforeValidator(_paired)]
 
 
 class Settings(BaseSettings):
     """All settings of the operator. Durations are in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="ROLLBOOK_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ROLLBOOK_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     cluster: Name = "default"
     """This cluster's name: part of every slot's key, so it must never change."""
-    namespace: Name = Field(default_factory=lambda: os.environ.get("POD_NAMESPACE", "rollbook-system"))
+    namespace: Namespace = Field(default_factory=lambda: os.environ.get("POD_NAMESPACE", "rollbook-system"))
     """The operator's own namespace: slots, credentials and the Lease are there."""
     identity: str = Field(default_factory=_identity, min_length=1)
     """Who holds the Lease: a pod's name, so that a restarted container goes on at once; else unique."""
@@ -73,6 +79,8 @@ class Settings(BaseSettings):
     """How long gone before it counts as DECOMMISSIONED."""
     sweep_interval: float = Field(default=300, ge=1, le=86_400)
     """How often the cluster is listed for deletions that no watch told of."""
+    hold_above: float = Field(default=0.2, ge=0, le=1)
+    """The share of all slots that one sweep may find gone (from ten on); 1 approves of any."""
     history: int = Field(default=1, ge=0, le=20)
     """How many superseded records a slot keeps in the cluster."""
 
@@ -81,6 +89,7 @@ class Settings(BaseSettings):
     listen_port: int = Field(default=8080, ge=0, le=65_535)
     """Port of the same; 0 takes a free one."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Which log lines are written."""
 
     @classmethod
     def load(cls, **flags: object) -> "Settings":
@@ -92,7 +101,7 @@ class Settings(BaseSettings):
         try:
             return cls(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]  # validated right here
         except ValidationError as error:
-            raise ConfigError("; ".join(_problem(each) for each in error.errors())) from None
+            raise ConfigError(_problems(error)) from None
 
     @property
     def rules(self) -> Rules:
@@ -117,7 +126,12 @@ class Settings(BaseSettings):
         )
 
 
-def _problem(error: object) -> str:
-    assert isinstance(error, dict)
-    name = ".".join(str(part) for part in error["loc"])
-    return f"ROLLBOOK_{name.upper()}: {error['msg']} (it is {error['input']!r})"
+def _problems(error: ValidationError) -> str:
+    """Each wrong setting once: its name, what is allowed, what it is."""
+    allowed: dict[str, list[str]] = {}
+    found: dict[str, object] = {}
+    for each in error.errors(include_url=False):
+        name = f"ROLLBOOK_{each['loc'][0]}".upper()
+        allowed.setdefault(name, []).append(each["msg"].removeprefix("Value error, "))
+        found[name] = each["input"]
+    return "; ".join(f"{name}: {' or '.join(said)} (it is {found[name]!r})" for name, said in allowed.items())

@@ -1,5 +1,6 @@
 """The composition root: settings in, a running operator's parts out. Nothing here decides anything."""
 
+import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from rollbook.book import Book, Change
 from rollbook.clock import Clock
 from rollbook.core.errors import Conflict, KubeError, LeadershipLost
 from rollbook.core.retry import RetryPolicy
-from rollbook.core.slot import SlotKey
+from rollbook.core.slot import Slot, SlotKey
 from rollbook.core.transition import Millis
 from rollbook.core.workload import Namespace, WorkloadRef
 from rollbook.courier import Desk
@@ -38,6 +39,13 @@ AGAIN = 1.0
 AFTER_A_BUG = 60.0
 """Seconds until a unit of work is tried again that failed by an error of our own: it must not stop the others."""
 
+TIDY_EVERY = 3600.0
+"""Seconds between two looks for slots that ended long ago: each has to be decoded for it, and a month is long."""
+
+KEEP_ENDED: Millis = 30 * 24 * 3600 * 1000
+"""Milliseconds that a slot stays after its end: a workload that was away for some weeks comes back to its history,
+and whoever asks next month what was removed last week still finds it."""
+
 SINK_RETRY = RetryPolicy(base_ms=500, cap_ms=60_000, factor=2.0)
 
 log = logger(__name__)
@@ -47,6 +55,10 @@ def failed(unit: str, error: Exception, **context: object) -> None:
     """The one log line and the one metric of a failed unit of work."""
     metrics.FAILURES.labels(unit=unit).inc()
     log.warning("failed", unit=unit, error=str(error), kind=type(error).__name__, **context)
+
+
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,7 +78,9 @@ class App:
     owners: Owners
     workloads: Hints[WorkloadRef]
     flushes: Hints[SlotKey]
-    earlier: dict[str, int] = field(default_factory=dict)
+    earlier: dict[str, int]
+    parked: dict[str, int]
+    _tidied: float = field(default=0.0)
 
     async def load(self) -> None:
         """Read the ledger and the records: what an earlier life left.
@@ -80,8 +94,11 @@ class App:
         for name in self.ledger.names():
             stored = self.ledger.get(name)
             if stored:
-                self.earlier[name] = stored.slot.seq
-                self.owners.remember(stored.slot)
+                slot = stored.slot
+                self.earlier[name] = slot.seq
+                self.owners.remember(slot)
+                for refused in slot.parked:
+                    self.parked[refused.sink] = self.parked.get(refused.sink, 0) + 1
 
     def work(self) -> tuple[Awaitable[None], ...]:
         """The workers, to be run until they are cancelled."""
@@ -101,6 +118,37 @@ class App:
                 self.workloads.add(found[0].key.workload)
                 self.publisher.hints.add(name)
                 self.roster.hint(name, found[0])
+
+    def drop_orphans(self) -> None:
+        """Have records deleted whose slot is gone: somebody has deleted it, or we have just before an end."""
+        names = (*self.ledger.names(), *self.publisher.refused)
+        for orphan in self.records.slots() - {name.rpartition("-")[2] for name in names} - {""}:
+            self.publisher.hints.add(orphan)
+
+    async def tidy(self) -> None:
+        """Delete what nobody needs any more: slots that ended long ago, and records without a slot.
+
+        Raises:
+            KubeError: something could not be deleted; next time.
+            LeadershipLost: we may not write any more.
+        """
+        if self.clock.monotonic() - self._tidied >= TIDY_EVERY:
+            self._tidied = self.clock.monotonic()
+            await self._forget_ended()
+        self.drop_orphans()
+
+    async def _forget_ended(self) -> None:
+        before = self.clock.now() - KEEP_ENDED
+        for name in self.ledger.names():
+            if await self.book.remove(name, when=lambda slot: self._is_forgotten(slot, before)):
+                self.earlier.pop(name, None)
+                self.publisher.hints.add(name)
+            await asyncio.sleep(0)  # to read a slot takes time, and there may be many
+
+    def _is_forgotten(self, slot: Slot, before: Millis) -> bool:
+        """Nothing runs in it, nothing is owed, and no workload is left that could go on with it."""
+        ended = slot.deployed is None and slot.attempt is None and not slot.pending
+        return ended and slot.clock < before and self.cluster.view(slot.key.workload).deployment is None
 
     async def _reconcile(self, ref: WorkloadRef) -> None:
         await self.reconciler.reconcile(ref)
@@ -129,7 +177,7 @@ async def _work(hints: Hints[K], unit: Callable[[K], Awaitable[None]], name: str
         except LeadershipLost:
             raise
         except Exception as error:  # noqa: BLE001 - a bug met by one workload must not stop the others
-            failed(name, error, key=str(key), trace=traceback.format_exc())
+            failed(name, error, key=str(key), trace=_trace(error))
             hints.add(key, delay=AFTER_A_BUG)
         finally:
             hints.done(key)
@@ -143,6 +191,7 @@ def wire(settings: Settings, kube: Kube, *, epoch: Millis, may_send: Callable[[]
     cluster = Cluster(kube, hint=workloads.add, on_error=lambda message: failed("watch", Exception(message)))
     ledger = Ledger(kube, settings.namespace)
     earlier: dict[str, int] = {}
+    parked: dict[str, int] = {}
 
     def saved(change: Change) -> None:
         name = change.after.key.object_name
@@ -159,11 +208,14 @@ def wire(settings: Settings, kube: Kube, *, epoch: Millis, may_send: Callable[[]
         clock=clock,
         policy=SINK_RETRY,
         earlier=earlier,
+        parked=parked,
         may_send=may_send,
         flush=lambda key, delay: flushes.add(key, delay=delay),
         on_outcome=_tell_outcome,
+        on_bug=lambda name, error: failed("delivery", error, key=name, trace=_trace(error)),
     )
     roster = Roster(describe, desk)
+
     def lost(slot_hash: str) -> None:
         refused = (name for name in publisher.refused if name.endswith(f"-{slot_hash}"))
         name = ledger.named(slot_hash) or next(refused, None)
@@ -201,6 +253,7 @@ def wire(settings: Settings, kube: Kube, *, epoch: Millis, may_send: Callable[[]
         workloads=workloads,
         flushes=flushes,
         earlier=earlier,
+        parked=parked,
     )
 
 

@@ -5,7 +5,7 @@ that it concerns is hinted at.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -145,10 +145,13 @@ class Cluster:
         except (KubeError, InvalidObject):
             return None
 
-    async def sweep(self) -> Sweep:
+    async def sweep(self, believe: Callable[[Collection[WorkloadRef]], bool] = lambda _: True) -> Sweep:
         """Compare what has been heard with what is there; forget what is proven gone.
 
         Any failure, or a page that did not come, makes it incomplete, and then nothing is forgotten.
+
+        Args:
+            believe: asked about the workloads that seem gone; if it says no, the sweep is not complete either.
         """
         try:
             listed = await self._listed()
@@ -156,6 +159,8 @@ class Cluster:
             gone = await self._confirmed(suspects)
         except (KubeError, InvalidObject) as error:
             return Sweep(complete=False, error=str(error))
+        if not believe([each.ref for each in gone]):
+            return Sweep(complete=False, error=f"{len(gone)} workloads seem gone, which is not believed")
         for deployment in gone:
             self.forget_deployment(deployment.ref, deployment.uid)
         return Sweep(

@@ -101,6 +101,10 @@ class Records:
     def __len__(self) -> int:
         return len(self._known)
 
+    def slots(self) -> frozenset[str]:
+        """The hashes of all slots that have records, as they stand in the label `rollbook.dev/slot`."""
+        return frozenset(self._of)
+
     async def load(self) -> None:
         """List the observed records, so that only what differs is written.
 

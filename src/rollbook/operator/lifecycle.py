@@ -147,7 +147,8 @@ async def _hear(life: _Life, handlers: kopf.OperatorRegistry, stop: asyncio.Even
 
 
 async def _sync_and_work(life: _Life, app: App, sinks: TrackingSinks) -> None:
-    sweeper = Sweeper(app.cluster, app.ledger, life.settings.sweep_interval)
+    own = life.settings
+    sweeper = Sweeper(app.cluster, app.ledger, own.sweep_interval, hold_above=own.hold_above, tidy=app.tidy)
     if not await _unless_stopped(life, app.cluster.synced()):
         return
     if not await _unless_stopped(life, sweeper.first()):
@@ -159,6 +160,7 @@ async def _sync_and_work(life: _Life, app: App, sinks: TrackingSinks) -> None:
                 life.readiness.phase, life.readiness.ready = "in sync", True
                 metrics.IN_SYNC.set(1)
                 log.info("in sync", slots=len(app.ledger))
+                app.drop_orphans()
                 await life.stop.wait()
     finally:
         life.readiness.phase, life.readiness.ready = "stopping", False

@@ -1,11 +1,11 @@
 """From a `TrackingSink` to the sink that delivers to it. Another kind is one file, and one line in `_APIS`."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from rollbook.core.errors import ConfigError
+from rollbook.core.errors import ConfigError, SinkUnauthorized
 from rollbook.core.slot import SlotKey
 from rollbook.core.transition import Channel, Millis
 from rollbook.core.workload import Namespace
@@ -31,7 +31,20 @@ class Api(Protocol):
         ...
 
 
-_APIS: Final[Mapping[str, Callable[[Any, HttpClient], Api]]] = {
+class _Kind(Protocol):
+    """The class of an API."""
+
+    @property
+    def channels(self) -> frozenset[Channel]:
+        """What each of its instances hears."""
+        ...
+
+    def __call__(self, spec: Any, http: HttpClient, /) -> Api:
+        """Make one."""
+        ...
+
+
+_APIS: Final[Mapping[str, _Kind]] = {
     "chainloop": ChainloopApi,
     "launchDarkly": LaunchDarklyApi,
     "tracker": TrackerApi,
@@ -66,12 +79,7 @@ class ConfiguredSink:
 
     def selects(self, key: SlotKey, namespace: Namespace, labels: Mapping[str, str]) -> bool:
         """See `Sink.selects`."""
-        wanted = self.selector
-        return (
-            (not wanted.environments or key.environment in wanted.environments)
-            and wanted.namespace_labels.items() <= namespace.labels.items()
-            and wanted.workload_labels.items() <= labels.items()
-        )
+        return selected(self.selector, key, namespace, labels)
 
     async def deliver(self, delivery: Delivery) -> Mapping[str, str] | None:
         """See `Sink.deliver`."""
@@ -80,6 +88,58 @@ class ConfiguredSink:
     async def close(self) -> None:
         """See `Sink.close`."""
         await self.http.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingSink:
+    """A `TrackingSink` that cannot be used now: it keeps its place and what it is owed. Implements `Sink`."""
+
+    sink: TrackingSink
+    why: str
+
+    @property
+    def key(self) -> str:
+        """See `Sink.key`."""
+        return key(self.sink)
+
+    @property
+    def name(self) -> str:
+        """See `Sink.name`."""
+        return self.sink.metadata.name
+
+    @property
+    def channels(self) -> frozenset[Channel]:
+        """See `Sink.channels`."""
+        return _APIS[self.sink.spec.type].channels
+
+    @property
+    def since(self) -> Millis:
+        """See `Sink.since`."""
+        return self.sink.since
+
+    def selects(self, key: SlotKey, namespace: Namespace, labels: Mapping[str, str]) -> bool:
+        """See `Sink.selects`."""
+        return selected(self.sink.spec.selector, key, namespace, labels)
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Deliver nothing.
+
+        Raises:
+            SinkUnauthorized: always.
+        """
+        raise SinkUnauthorized(f"{delivery.id}: {self.why}")
+
+    async def close(self) -> None:
+        """Close nothing."""
+
+
+def selected(wanted: Selector, key: SlotKey, namespace: Namespace, labels: Mapping[str, str]) -> bool:
+    """Whether a slot meets every criterion given; `labels` are the workload's."""
+    return (
+        (not wanted.environments or key.environment in wanted.environments)
+        and wanted.namespace_labels.items() <= namespace.labels.items()
+        and wanted.workload_labels.items() <= labels.items()
+    )
 
 
 def build(sink: TrackingSink, credential: Credential, *, timeouts: Timeouts | None = None) -> Sink:
