@@ -13,7 +13,8 @@ import pytest
 
 from tests.controlplane.api import KubeError, eventually
 from tests.controlplane.cluster import ControlPlane
-from tests.integration.scenario import GRACE, Place, Play, Scenario, prepare
+from tests.integration.place import Place
+from tests.integration.scenario import GRACE, Play, Scenario, act, stage
 from tests.integration.shown import Showing
 from tests.stack import Stack
 
@@ -52,8 +53,9 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         stack.start_tracker()
         showing = Showing(stack)
         eventually(lambda: _is_served(showing), within=60)
-        plays = prepare(stack, showing, _selected(request.session))
-        _next_second()
+        plays = stage(stack, showing, _selected(request.session))
+        act(plays, "before")
+        next_second()
         stack.add_sink()
         stack.start_operator()
         yield World(stack=stack, showing=showing, plays=plays)
@@ -70,7 +72,7 @@ def _is_served(showing: Showing) -> bool:
     return True
 
 
-def _next_second() -> None:
+def next_second() -> None:
     """Kubernetes' times are whole seconds: what was before is then earlier than what comes."""
     now = int(time.time())
     eventually(lambda: int(time.time()) > now)

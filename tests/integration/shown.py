@@ -30,6 +30,7 @@ Lines = dict[str, list[str]]
 
 _LETTERS = "abcdef0123456789"
 _IMAGE = re.compile(r"\b[a-z]+:[a-z0-9][a-z0-9.+]*")
+_LABELS = ("rollbook.dev/managed-by", "rollbook.dev/workload")
 _DIGESTS = ("digest", "supersedes", "runningDigest")
 
 
@@ -149,11 +150,13 @@ class Lens:
         status["conditions"] = {
             each["type"]: f"{each['status']} {each['reason']}" for each in status.get("conditions", [])
         }
+        labels = {name: value for name, value in record["metadata"].get("labels", {}).items() if name in _LABELS}
         words = {name: self.word(status[name]) for name in ("version", *_DIGESTS) if name in status}
         return {
             "workload": spec["workload"]["name"],
             "container": spec["container"],
             "place": self._place(spec["environment"]),
+            "labels": {name.partition("/")[2]: value for name, value in labels.items()},
             "reference": spec["artifact"]["reference"].removeprefix(REGISTRY),
             **status,
             **words,
@@ -174,6 +177,13 @@ class Lens:
         )
         return next(found, None)
 
+    def progressing(self, shown: Shown, name: str) -> str | None:
+        """The condition `Progressing` of a Deployment."""
+        found = self.deployment(shown, name) or {}
+        conditions = found.get("status", {}).get("conditions", [])
+        told = (f"{each['status']} {each['reason']}" for each in conditions if each["type"] == "Progressing")
+        return next(told, None)
+
     def _place(self, environment: str) -> str:
         """Nothing in the namespace's first environment, else `@` and what tells it apart."""
         if environment == self.environment:
@@ -182,8 +192,7 @@ class Lens:
 
 
 def fitted(got: Any, wanted: Any) -> Any:
-    """`got`, with every part that is as wanted put as `wanted` puts it: the two are then equal, or differ
-    where it matters."""
+    """`got` with every part that is as wanted put as `wanted` puts it: equal, or different where it matters."""
     if isinstance(got, str) and isinstance(wanted, str):
         return wanted if f"{got} ".startswith(f"{wanted} ") else got
     if isinstance(got, list) and isinstance(wanted, list):
