@@ -12,7 +12,7 @@ from rollbook.core.slot import Slot, SlotKey
 from rollbook.core.transition import Kind
 from rollbook.core.workload import Namespace, WorkloadRef
 from rollbook.courier import Courier, Desk
-from rollbook.delivery import Outcome  # noqa: TC001  # a type guard for one name would be noise
+from rollbook.delivery import Outcome
 from rollbook.hints import Hints
 from rollbook.roster import Roster
 from tests.fakes import FakeClock, FakeLedger, FakeSink, eventually
@@ -40,7 +40,7 @@ class Office:
         self.ledger = FakeLedger(*slots)
         self.clock = FakeClock()
         self.leading = True
-        self.outcomes: list[Outcome] = []
+        self.outcomes = list[Outcome]()
         self.bugs: list[tuple[str, Exception]] = []
         self.flushed: list[tuple[SlotKey, float]] = []
         self.flushing = False
