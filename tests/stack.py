@@ -149,7 +149,13 @@ class Stack:
         token_file.write_text(self.token)
         arguments = ["--port", str(self.addresses.tracker), "--database", str(self.home / "tracker.db")]
         self._tracker = self._spawn("tracker", [*arguments, "--token-file", str(token_file), "--public-page"], {})
-        eventually(lambda: _answers(f"{self.tracker.url}/healthz"), within=SETTLED)
+        eventually(self._tracker_answers, within=SETTLED)
+
+    def _tracker_answers(self) -> bool:
+        assert self._tracker is not None, "the tracker was not started"
+        if self._tracker.poll() is not None:
+            raise AssertionError(f"the tracker has ended:\n{(self.home / 'tracker.log').read_text()[-3000:]}")
+        return _text(f"{self.tracker.url}/healthz") is not None
 
     def start_operator(self, *, in_sync: bool = True) -> None:
         """Start the operator with the rights of its ServiceAccount, and wait until it is in sync."""
@@ -238,10 +244,6 @@ def _stop(process: subprocess.Popen[bytes] | None) -> int | None:
     if process.poll() is None:
         process.terminate()
     return process.wait(SETTLED)
-
-
-def _answers(url: str) -> bool:
-    return _text(url) is not None
 
 
 def _text(url: str) -> str | None:
