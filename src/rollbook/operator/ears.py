@@ -42,6 +42,9 @@ def ears(app: App, sinks: TrackingSinks) -> Ears:
         await sinks.heard(body, deleted=gone)
 
     async def record(body: Mapping[str, Any], gone: bool) -> None:  # noqa: FBT001 - likewise
-        app.records.heard(body, deleted=gone)
+        try:
+            app.records.heard(body, deleted=gone)
+        except InvalidObject as error:
+            failed("record", error)
 
     return Ears(deployment=deployment, namespace=namespace, sink=sink, record=record)
