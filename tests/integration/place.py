@@ -68,10 +68,13 @@ class Place:
                 continue
             replay(self.cluster.api, pod, **annotations)
 
-    def edit_records(self, status: Mapping[str, Any]) -> None:
-        """Write into the status of all records."""
+    def edit_records(self, spec: Mapping[str, Any] | None = None, status: Mapping[str, Any] | None = None) -> None:
+        """Write into the spec or the status of all records, as an admin could."""
         for record in self.own_records():
-            self.cluster.api.patch(record, {"status": status}, subresource="status", kind="merge-patch")
+            if spec:
+                self.cluster.api.patch(record, {"spec": spec}, kind="merge-patch")
+            if status:
+                self.cluster.api.patch(record, {"status": status}, subresource="status", kind="merge-patch")
 
     def delete_records(self, showing: Mapping[str, Any]) -> None:
         """Delete the records that show this."""

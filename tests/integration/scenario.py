@@ -10,7 +10,7 @@ environment of its own; all are played side by side. Their steps, one key each:
 | kubectl | runs kubectl in the namespace; `$namespace` and `$environment` are replaced |
 | move tag | lets containers of all pods of a workload restart with another digest |
 | replay | lets the pods of a workload start anew with other annotations of the harness |
-| edit records | patches the status of all records, as an admin could |
+| edit records | patches spec or status of all records, as an admin could |
 | delete records | deletes the records that show what is given |
 | see | waits until state, events, records, pods (ready ones), progressing (that condition) or complete are so |
 
@@ -99,7 +99,7 @@ class Play:
             "apply": lambda: place.apply(given),
             "kubectl": lambda: place.kubectl(given),
             "move tag": lambda: place.move_tag(**given),
-            "edit records": lambda: place.edit_records(given),
+            "edit records": lambda: place.edit_records(**given),
             "delete records": lambda: place.delete_records(given),
             "replay": lambda: place.replay(given["workload"], given["annotations"]),
             "see": lambda: place.see(**given),

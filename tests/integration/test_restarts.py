@@ -88,6 +88,7 @@ def test_a_kill_in_the_middle_of_deliveries_repeats_none(world: World) -> None:
 
 
 def test_a_tracker_that_was_down_hears_all_in_order_and_once(world: World) -> None:
+    """Meanwhile the operator too ends, and soon: what is owed stands in the slots."""
     place = world.place("tracker down")
     place.deploy(image="web:1")
     place.see(records=[{"delivered": "1/1"}])
@@ -96,6 +97,8 @@ def test_a_tracker_that_was_down_hears_all_in_order_and_once(world: World) -> No
         for version in ("2", "3"):
             place.deploy(image=f"web:{version}")
             eventually(lambda: records(place)[-1] == (version, "DEPLOYED", "0/1"), within=60)  # noqa: B023  # now
+        terminate(world.stack)
+        world.stack.start_operator()
     finally:
         world.stack.start_tracker()
     place.see(records=[{"version": 2, "status": "SUPERSEDED"}, {"version": 3, "delivered": "1/1"}])

@@ -11,12 +11,13 @@ from datetime import datetime
 import pytest
 
 from rollbook.core import plan
+from rollbook.core.image import short
 from tests.controlplane.api import Object
 from tests.integration import scenario as scenarios
 from tests.integration.conftest import World, next_second
 from tests.integration.place import Place
 from tests.integration.scenario import Play, Scenario
-from tests.integration.shown import Shown
+from tests.integration.shown import REGISTRY, Shown, digest
 
 pytestmark = pytest.mark.controlplane
 
@@ -74,6 +75,21 @@ def test_the_operator_met_no_error(world: World, played: Played) -> None:
     assert len(world.stack.logged("transition")) >= len(played.plays)
     lines = world.stack.operator_log().splitlines()
     assert [line for line in lines if '"level": "info"' not in line] == []
+
+
+def test_kubectl_shows_what_runs_since_when(world: World) -> None:
+    place = world.place("columns")
+    for image in ("web:1", "web:2"):
+        rolled_out(place, image)
+    place.see(records=[{"status": "SUPERSEDED"}, {"status": "DEPLOYED", "delivered": "1/1"}])
+    header, *lines = place.kubectl("get dr").splitlines()
+    assert "ENVIRONMENT ARTIFACT VERSION DIGEST STATUS SINCE PHASE DELIVERED" in " ".join(header.split())
+    found = {tuple(line.split()[1:6]) for line in lines}
+    web = f"{REGISTRY}web"
+    assert found == {
+        (place.environment, web, "1", short(digest("web:1")), "SUPERSEDED"),
+        (place.environment, web, "2", short(digest("web:2")), "DEPLOYED"),
+    }
 
 
 def test_times_are_the_clusters_own(world: World) -> None:
