@@ -157,7 +157,8 @@ def test_a_new_generation_of_the_same_reference_waits_too() -> None:
 
 def test_a_replica_set_not_heard_of_yet_is_waited_for() -> None:
     assert look(upgrade()).rollout is Rollout.WAITING
-    assert look(deployment(), replica_sets=()).replica_set_created is None
+    unheard = look(deployment(), replica_sets=())
+    assert (unheard.replica_set_created, unheard.reused, unheard.pods_created) == (None, False, ())
 
 
 def test_a_container_that_the_replica_set_does_not_have_is_waited_for() -> None:
@@ -173,6 +174,24 @@ def test_scaled_to_zero_is_idle_whatever_the_template_says() -> None:
     assert look(deployment(replicas=0), pods=()).rollout is Rollout.IDLE
     assert look(deployment(replicas=0, tag="v2", generation=2)).rollout is Rollout.IDLE
     assert look(deployment(replicas=0, generation=2, observed_generation=1)).rollout is Rollout.IDLE
+
+
+@pytest.mark.parametrize("revision", ["", "1"])
+def test_a_replica_set_heard_of_before_its_deployments_status_is_not_what_ran_before(revision: str) -> None:
+    """The first rollout of all, or the next: its pods may be ready before the Deployment speaks of it."""
+    behind = deployment(tag="v2", generation=2, observed_generation=1, revision=revision)
+    ahead = (pod(uid="p3", owner="r2", runs=image_id(B)),)
+    assert look(behind, (NEW,), ahead).previous is None
+    found = look(deployment(tag="v2", generation=2, observed_generation=1), (replica_set(), NEW), (*TWO, *ahead))
+    assert found.previous == Running(reference=image("v1"), resolution=resolution(A))
+
+
+def test_revisions_are_numbers() -> None:
+    behind = deployment(tag="v2", generation=10, observed_generation=9, revision="9")
+    before = replica_set(revision="9")
+    ahead = replica_set(uid="r2", revision="10", created=LATER, tag="v2")
+    pods = (pod(), *(pod(uid=f"p{number}", owner="r2", runs=image_id(B)) for number in (2, 3)))
+    assert look(behind, (before, ahead), pods).previous == Running(reference=image("v1"), resolution=resolution(A))
 
 
 # Under way
@@ -265,6 +284,15 @@ def test_complete_by_counts_is_complete_whatever_the_condition_still_says() -> N
     assert look(deployment(progressing=DEADLINE)).rollout is Rollout.COMPLETE
 
 
+def test_a_deadline_in_the_second_of_the_beginning_is_of_the_rollout_before() -> None:
+    stale = upgrade(progressing=progressing("ProgressDeadlineExceeded", LATER))
+    assert look(stale, (replica_set(), NEW), TWO).rollout is Rollout.PROGRESSING
+
+
+def test_a_container_that_is_not_ready_but_waits_for_nothing_is_no_reason() -> None:
+    assert failed(pod(uid="p3", owner="r2", ready=False)).reason == "ProgressDeadlineExceeded"
+
+
 # Rollback: A rollback re-uses a ReplicaSet that is weeks old; the condition may be of the rollout before
 
 
@@ -328,6 +356,12 @@ def test_pods_not_heard_of_yet_are_waited_for() -> None:
     assert found.rollout is Rollout.COMPLETE
     assert (found.resolution.digest, found.resolution.reason) == (None, PODS_UNKNOWN)
     assert found.resolution.digests == (A,)
+
+
+@pytest.mark.parametrize("counts", [{"replicas": 1, "available_replicas": 2}, {"available_replicas": 1}])
+def test_no_more_pods_are_waited_for_than_are_wanted_and_available(counts: dict[str, int]) -> None:
+    found = look(deployment(current_replicas=2, updated_replicas=2, **counts), pods=TWO[:1])
+    assert (found.rollout, found.resolution.digest) == (Rollout.COMPLETE, A)
 
 
 def test_a_pinned_digest_waits_for_its_pods_as_well() -> None:

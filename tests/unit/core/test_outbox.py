@@ -299,7 +299,9 @@ def test_the_count_goes_on() -> None:
 
 def test_no_end_is_left_without_the_start_that_is_owed_too() -> None:
     """The twentieth newest is the end of a rollout whose start lies before the cut."""
-    done = compact(after(20))
+    full = after(20)
+    done = compact(replace(full, pending=(*full.pending, transition(204, Kind.FAILED, entry=204))))
+    assert seqs(done.pending)[:3] == [141, 143, 151], "the state between them is history"
     starts = {each.entry for each in done.pending if each.kind is Kind.STARTED}
     assert {each.entry for each in done.pending if each.kind is Kind.FINISHED} <= starts
 

@@ -501,6 +501,11 @@ def test_first_sight_complete_since_we_lead_is_told_as_a_rollout() -> None:
     assert [each.at.time for each in done.transitions] == [T, T + 30 * SECOND, T + 30 * SECOND]
 
 
+@pytest.mark.parametrize(("epoch", "row"), [(T, "completed"), (T + 1, "adopted")])
+def test_first_sight_what_began_before_we_led_is_adopted(epoch: int, row: str) -> None:
+    assert Story(policy=policy(epoch=epoch)).see(sighting(), at=LATER).row == row
+
+
 def test_first_sight_in_progress_what_ran_before_is_adopted() -> None:
     met = Story(policy=policy(epoch=LATER))
     done = met.see(progress("v2", began=LATER, previous=running()), at=LATER + MINUTE)

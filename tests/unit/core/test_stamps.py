@@ -63,6 +63,12 @@ def test_the_beginning_of_all_time_is_no_bound() -> None:
             at(T + SECOND, TimeSource.POD_CREATION),
             id="scaled up again: the replica set is older than the last transition",
         ),
+        pytest.param(
+            sighting(reused=True, pods_created=(T,)),
+            T + 999,
+            at(T, TimeSource.POD_CREATION),
+            id="a pod in the second of the last transition",
+        ),
         pytest.param(sighting(reused=True, pods_created=(WEEKS_AGO,)), T, between(T, NOW), id="no pod is new"),
         pytest.param(sighting(replica_set_created=None, pods_created=()), 0, between(None, NOW), id="nothing"),
     ],
@@ -75,6 +81,11 @@ def test_a_rollout_began_with(what: Sighting, clock: Millis, expected: Stamp) ->
     ("what", "expected"),
     [
         pytest.param(sighting(), at(T, TimeSource.REPLICA_SET_CREATION), id="a restart brought it"),
+        pytest.param(
+            sighting(container_started=T + 30 * SECOND),
+            at(T, TimeSource.REPLICA_SET_CREATION),
+            id="... all within one second",
+        ),
         pytest.param(
             sighting(container_started=T + MINUTE),
             between(T - HOUR, T + MINUTE),
@@ -153,6 +164,7 @@ def test_without_a_deadline_ours_counts() -> None:
     what = progress(has_deadline=False, condition_updated=None)
     assert is_without_deadline(what)
     assert failed_at(what, stamp(T), T + DEADLINE - 1, DEADLINE) is None
+    assert failed_at(what, stamp(T), T + DEADLINE, DEADLINE) == between(T + DEADLINE, T + DEADLINE)
     assert failed_at(what, stamp(T), NOW, DEADLINE) == between(T + DEADLINE, NOW)
 
 

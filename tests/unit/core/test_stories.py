@@ -273,6 +273,22 @@ def test_a_tag_that_moves_back_is_a_rollback() -> None:
     assert [each.rollback for each in done.transitions if each.kind is Kind.DEPLOYED] == [True]
 
 
+@pytest.mark.parametrize("rollout", [Rollout.PROGRESSING, Rollout.FAILED])
+def test_a_tag_has_not_moved_while_a_rollout_of_it_is_not_complete(rollout: Rollout) -> None:
+    """Some pods of a restart are ready, with another digest: not all of them are."""
+    told = story(sighting("latest"))
+    before = told.slot
+    done = told.see(at("latest", LATER, "2", digest=B, rollout=rollout, available=False))
+    assert (done.row, done.slot) == ("continued", before)
+
+
+def test_pods_that_are_not_all_heard_of_say_nothing_of_what_is_deployed() -> None:
+    told = story(sighting())
+    before = told.slot
+    done = told.see(sighting(resolution=UNHEARD), at=LATER)
+    assert (done.row, done.slot) == ("continued", before)
+
+
 def test_a_restart_with_the_same_digest_is_nothing() -> None:
     told = story(sighting())
     before = told.slot
@@ -558,6 +574,15 @@ def test_deleted_before_anything_was_ever_complete() -> None:
     done = told.see(DELETED, at=LATEST)
     assert (done.row, states(done), events(done)) == ("deleted", [], ["failed Deleted"])
     assert (told.slot.attempt, told.slot.current) == (None, None)
+
+
+@pytest.mark.parametrize("gone", [DELETED, MOVED, UNTRACKED])
+def test_a_drift_goes_with_what_drifted(gone: Absent) -> None:
+    told = story(sighting())
+    told.see(sighting(resolution=DISAGREE), at=LATER)
+    told.see(gone, at=LATER + MINUTE)
+    told.see(gone, at=LATEST)
+    assert told.slot.conditions == ()
 
 
 def test_conditions_go_with_what_they_were_about() -> None:
