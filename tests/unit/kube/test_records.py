@@ -172,6 +172,23 @@ async def test_an_edit_is_put_right(api: Api, records: Records, lost: list[str])
     assert lost == [HASH] * 3
 
 
+async def test_an_edit_just_before_our_own_write_is_put_right(api: Api, records: Records, lost: list[str]) -> None:
+    """Its event comes later than the answer to our write, which holds the edit already."""
+    await records.publish(SLOT, [record()])
+    edits: list[dict[str, Any]] = []
+
+    def edit() -> None:
+        edited = api.put("deploymentrecords", "shop", record().name, spec={"environment": "edited"})
+        edits.append(copy.deepcopy(edited))
+
+    api.faults.append(("PATCH", "/status", edit))
+    await records.publish(SLOT, [record(phase="Failed")])
+    records.heard(edits[0], deleted=False)
+    assert stored(api)["spec"] == record().spec
+    assert stored(api)["status"]["phase"] == "Failed"
+    assert lost == []
+
+
 async def test_a_deletion_is_put_right(api: Api, records: Records, lost: list[str]) -> None:
     await records.publish(SLOT, [record()])
     gone = copy.deepcopy(api.objects.pop(("deploymentrecords", "shop", record().name)))
