@@ -269,7 +269,7 @@ async def test_an_answer_to_what_was_sent_before_does_not_cut_the_wait_short() -
 
 
 async def test_failing_again_and_again_shuts_the_gate_which_opens_by_itself() -> None:
-    async with open_office(*slots(30), policy=RetryPolicy(base_ms=40, cap_ms=40)) as office:
+    async with open_office(*slots(30), policy=RetryPolicy(base_ms=400, cap_ms=400)) as office:
         failures = [SinkUnavailable("503") for _ in range(Gate.PATIENCE)]
         sink = FakeSink(answers=[*failures])
         courier = await office.put(sink)
@@ -492,12 +492,12 @@ async def test_finishing_does_not_wait_for_ever() -> None:
 
 async def test_a_wait_that_ends_while_we_finish_begins_nothing() -> None:
     async with open_office(owing(D)) as office:
-        sink = FakeSink(answers=[SinkUnavailable("429", retry_after=0.02)])
+        sink = FakeSink(answers=[SinkUnavailable("429", retry_after=0.3)])
         courier = await office.put(sink)
-        await eventually(lambda: not courier.gate.is_open)
+        await eventually(lambda: office.outcomes)
         await courier.finish(1.0)
         over = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.06, over.set)
+        asyncio.get_running_loop().call_later(0.4, over.set)
         await over.wait()
         assert len(sink.tried) == 1
 
