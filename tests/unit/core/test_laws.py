@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from rollbook.core import plan as rules
 from rollbook.core.image import Resolution
@@ -58,6 +58,9 @@ ROWS: Final = {
     for row in re.findall(r"^\| ([a-z][a-z, -]*) \|", rules.__doc__ or "", re.MULTILINE)
     for name in row.split(", ")
 }
+
+law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A law holds on a busy machine too."""
 
 ENDS: Final = (Kind.FINISHED, Kind.FAILED)
 
@@ -192,22 +195,26 @@ def facts(life: list[Moment], policy: Policy) -> list[Transition]:
     return [each for _, done in live(life, policy) for each in done.transitions]
 
 
+@law
 @given(lives, policies)
 def test_a_plan_is_idempotent_and_asks_to_be_woken_only_later(life: list[Moment], policy: Policy) -> None:
     for (_, done), moment in zip(live(life, policy), life, strict=True):
         assert done.wake is None or done.wake > moment.now
 
 
+@law
 @given(lives, policies)
 def test_a_plan_depends_on_nothing_but_its_arguments(life: list[Moment], policy: Policy) -> None:
     assert [done for _, done in live(life, policy)] == [done for _, done in live(life, policy)]
 
 
+@law
 @given(lives, policies)
 def test_every_row_is_one_of_the_table(life: list[Moment], policy: Policy) -> None:
     assert {done.row for _, done in live(life, policy)} <= ROWS
 
 
+@law
 @given(lives, policies)
 def test_numbers_are_unique_and_grow(life: list[Moment], policy: Policy) -> None:
     numbers = [each.seq for each in facts(life, policy)]
@@ -216,12 +223,14 @@ def test_numbers_are_unique_and_grow(life: list[Moment], policy: Policy) -> None
         assert all(before.seq < each.seq <= done.slot.seq for each in done.transitions)
 
 
+@law
 @given(lives, policies)
 def test_time_never_runs_backwards(life: list[Moment], policy: Policy) -> None:
     times = [each.at.time for each in facts(life, policy)]
     assert times == sorted(times)
 
 
+@law
 @given(lives, policies)
 def test_bounds_are_around_their_times(life: list[Moment], policy: Policy) -> None:
     for stamp in (each.at for each in facts(life, policy)):
@@ -229,6 +238,7 @@ def test_bounds_are_around_their_times(life: list[Moment], policy: Policy) -> No
         assert stamp.not_after is None or stamp.time <= stamp.not_after
 
 
+@law
 @given(lives, policies)
 def test_nothing_ends_before_it_began(life: list[Moment], policy: Policy) -> None:
     for _, done in live(life, policy):
@@ -237,6 +247,7 @@ def test_nothing_ends_before_it_began(life: list[Moment], policy: Policy) -> Non
                 assert each.started.time <= each.ended.time
 
 
+@law
 @given(lives, policies)
 def test_at_most_one_entry_is_deployed_and_every_state_is_legal(life: list[Moment], policy: Policy) -> None:
     """Followed from the transitions alone, as a tracker would."""
@@ -252,6 +263,7 @@ def test_at_most_one_entry_is_deployed_and_every_state_is_legal(life: list[Momen
         assert deployed == ({done.slot.deployed.number} if done.slot.deployed else set())
 
 
+@law
 @given(lives, policies)
 def test_every_end_has_one_start_and_nothing_follows_it_but_recovery(life: list[Moment], policy: Policy) -> None:
     course: dict[int, list[Kind]] = defaultdict(list)
@@ -264,6 +276,7 @@ def test_every_end_has_one_start_and_nothing_follows_it_but_recovery(life: list[
         assert told[1:] in legal
 
 
+@law
 @given(lives, policies)
 def test_at_most_one_rollout_is_open_and_the_slot_says_which(life: list[Moment], policy: Policy) -> None:
     open_: set[int] = set()
@@ -278,6 +291,7 @@ def test_at_most_one_rollout_is_open_and_the_slot_says_which(life: list[Moment],
         assert open_ == ({attempt.number} if attempt and said else set())
 
 
+@law
 @given(lives, policies)
 def test_what_is_kept_is_bounded(life: list[Moment], policy: Policy) -> None:
     for _, done in live(life, policy):
@@ -286,6 +300,7 @@ def test_what_is_kept_is_bounded(life: list[Moment], policy: Policy) -> None:
         assert len(set(done.slot.digests)) == len(done.slot.digests)
 
 
+@law
 @given(lives, policies)
 def test_what_is_deployed_has_a_digest_and_is_the_newest_remembered(life: list[Moment], policy: Policy) -> None:
     for _, done in live(life, policy):
@@ -293,6 +308,7 @@ def test_what_is_deployed_has_a_digest_and_is_the_newest_remembered(life: list[M
             assert done.slot.deployed.artifact.digest == done.slot.digests[0]
 
 
+@law
 @given(lives, policies)
 def test_every_start_has_a_version_and_every_deployment_a_digest(life: list[Moment], policy: Policy) -> None:
     for each in facts(life, policy):
@@ -300,12 +316,14 @@ def test_every_start_has_a_version_and_every_deployment_a_digest(life: list[Mome
         assert each.artifact.digest or each.kind.channel is Channel.ROLLOUT
 
 
+@law
 @given(lives, policies)
 def test_nothing_is_stored_before_something_is_recorded(life: list[Moment], policy: Policy) -> None:
     for _, done in live(life, policy):
         assert done.slot.seq or done.slot == slot()
 
 
+@law
 @given(lives, policies)
 def test_all_that_is_told_is_owed(life: list[Moment], policy: Policy) -> None:
     """Each transition of a plan is pending in the slot of the same plan."""
@@ -350,12 +368,14 @@ def progress(draw: st.DrawFn, told: Slot) -> Mapping[str, Progress]:
     return {name: Progress(seq=draw(seqs), frozen=draw(frozen)) for name in sorted(told.cursors)}
 
 
+@law
 @given(audiences())
 def test_enrolling_is_idempotent(audience: tuple[Slot, list[Subscription]]) -> None:
     told, sinks = audience
     assert enroll(enroll(told, sinks), sinks) == enroll(told, sinks)
 
 
+@law
 @given(audiences(), st.randoms())
 def test_the_order_of_sinks_does_not_matter(audience: tuple[Slot, list[Subscription]], random: object) -> None:
     told, sinks = audience
@@ -365,6 +385,7 @@ def test_the_order_of_sinks_does_not_matter(audience: tuple[Slot, list[Subscript
     assert prune(told, sinks) == prune(told, shuffled)
 
 
+@law
 @given(audiences())
 def test_what_is_owed_is_owed_once_in_order_until_it_is_accepted(
     audience: tuple[Slot, list[Subscription]],
@@ -380,6 +401,7 @@ def test_what_is_owed_is_owed_once_in_order_until_it_is_accepted(
         assert heard == sorted(set(heard))
 
 
+@law
 @given(audiences(), st.data())
 def test_settling_is_monotone_and_repeatable(
     audience: tuple[Slot, list[Subscription]], data: st.DataObject
@@ -391,6 +413,7 @@ def test_settling_is_monotone_and_repeatable(
     assert settle(once, made) == once
 
 
+@law
 @given(audiences())
 def test_pruning_drops_nothing_that_is_owed_and_keeps_nothing_else(
     audience: tuple[Slot, list[Subscription]],
@@ -401,6 +424,7 @@ def test_pruning_drops_nothing_that_is_owed_and_keeps_nothing_else(
     assert all(any(each in owed(pruned, sink) for sink in sinks) for each in pruned.pending)
 
 
+@law
 @given(audiences())
 def test_a_closing_sink_hears_at_most_the_end_of_one_rollout(audience: tuple[Slot, list[Subscription]]) -> None:
     told, sinks = audience
@@ -410,6 +434,7 @@ def test_a_closing_sink_hears_at_most_the_end_of_one_rollout(audience: tuple[Slo
         assert len({each.entry for each in heard}) <= 1
 
 
+@law
 @given(lives, policies)
 def test_a_late_sink_hears_todays_state_once_and_no_old_rollout(life: list[Moment], policy: Policy) -> None:
     late = subscription("late", since=T + 100 * 60 * MINUTE)
@@ -452,8 +477,8 @@ def backlogs(draw: st.DrawFn) -> Slot:
     return settle(replace(told, cursors={name: replace(each, seq=0) for name, each in told.cursors.items()}), at)
 
 
+@settings(law, max_examples=200)
 @given(backlogs())
-@settings(max_examples=200)
 def test_compacting_bounds_the_outbox(told: Slot) -> None:
     done = compact(told)
     assert len(done.pending) <= max(MAX_PENDING, MAX_PENDING // 2 + 1 + 6 * len(told.cursors))
@@ -462,8 +487,8 @@ def test_compacting_bounds_the_outbox(told: Slot) -> None:
     assert compact(done) == done
 
 
+@settings(law, max_examples=200)
 @given(backlogs())
-@settings(max_examples=200)
 def test_compacting_keeps_for_each_sink_the_latest_state_and_the_end_of_what_was_open(told: Slot) -> None:
     done = compact(told)
     for name in told.cursors:
@@ -479,8 +504,8 @@ def test_compacting_keeps_for_each_sink_the_latest_state_and_the_end_of_what_was
             assert [each for each in course if each.entry == course[0].entry][-1] in after
 
 
+@settings(law, max_examples=200)
 @given(backlogs())
-@settings(max_examples=200)
 def test_compacting_leaves_no_end_without_the_start_that_is_owed_as_well(told: Slot) -> None:
     done = compact(told)
     for name in told.cursors:
