@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CORE_TESTS := tests/unit/core tests/unit/test_projection.py
 
 .PHONY: help venv demo test test-unit lint format bench controlplane lock clean
 
@@ -25,13 +26,13 @@ demo: venv ## Show Rollbook at work on a real control plane
 
 test: venv lint ## Prove it: linters, then all tests, on a real control plane
 	@echo "== all tests (the first run builds a Kubernetes control plane, 4 to 8 minutes)"
-	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest tests/unit
-	@$(BIN)/coverage report --include='src/rollbook/core/*' --fail-under=100
+	@$(BIN)/coverage run -m pytest $(CORE_TESTS)
+	@$(BIN)/coverage report --include='src/rollbook/core/*' --fail-under=100 --skip-covered
+	@$(BIN)/python -m pytest -n auto tests/unit $(addprefix --ignore=,$(CORE_TESTS))
 	@$(BIN)/python -m pytest tests/integration
 
 test-unit: venv ## The tests that need no control plane
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest -n auto tests/unit
 
 lint: venv ## ruff, mypy, import-linter, codespell
 	@echo "== linters"
