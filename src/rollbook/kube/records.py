@@ -81,16 +81,6 @@ class _Known:
         self.version = _version(wire)
         self.generation = wire.metadata.generation
 
-    def take_status(self, wire: _RecordWire) -> None:
-        """Note what is stored after a write of the status: others may have edited the rest just before it.
-
-        The event of their edit is older than this, and would count as an echo.
-        """
-        before = self.seen[0]
-        self.take(wire)
-        if self.seen[0] != before:
-            self.facts = self.seen[0]
-
 
 class Records:
     """The records of all slots.
@@ -202,9 +192,11 @@ class Records:
         if known.status != status:
             value = {**record.status, "observedGeneration": known.generation}
             written = await self._kube.json_patch(f"{_path(key)}/status", [_put("/status", value)])
-            known.take_status(_read(written))
+            stood = known.seen[0]
+            known.take(_read(written))
             known.status = status
-            if known.facts != facts:
+            if known.seen[0] != stood:  # edited just before: the event of it is older, and would count as an echo
+                known.facts = known.seen[0]
                 await self._write(slot, record)
 
     async def _create(self, slot: str, record: Record, facts: int) -> _Known:
