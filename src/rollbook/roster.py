@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from rollbook.core.outbox import Subscription, due, hears
+from rollbook.core import outbox
+from rollbook.core.outbox import Subscription, due
 from rollbook.core.slot import Slot
 from rollbook.core.transition import Transition
 from rollbook.core.workload import Namespace, WorkloadRef
@@ -92,9 +93,9 @@ class Roster:
         return self._subscription(member, slot) if member else None
 
     def owed(self, slot: Slot) -> Callable[[str, Transition], bool]:
-        """Whether a sink hears of a transition of the slot."""
-        subscriptions = {each.key: each for each in self.subscriptions(slot)}
-        return lambda key, transition: key in subscriptions and hears(subscriptions[key], transition)
+        """Whether a sink is owed a transition of the slot."""
+        due = {(each.key, owed.seq) for each in self.subscriptions(slot) for owed in outbox.owed(slot, each)}
+        return lambda key, transition: (key, transition.seq) in due
 
     def hint(self, name: str, slot: Slot) -> bool:
         """Tell the couriers of what is due. True if anything is."""

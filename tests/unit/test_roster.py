@@ -4,7 +4,7 @@ import asyncio
 
 from rollbook.core.outbox import Subscription, enroll
 from rollbook.core.slot import Cursor
-from rollbook.core.transition import Channel, Kind
+from rollbook.core.transition import Channel
 from tests.fakes import FakeSink, eventually, settle
 from tests.unit.core import make
 from tests.unit.office import LABELS, PAYMENTS, open_office, owing
@@ -118,13 +118,21 @@ async def test_of_a_workload_that_is_gone_those_hear_who_have_heard_of_it() -> N
         assert office.roster.subscriptions(office.slot(make.key(container="b").object_name)) == ()
 
 
-async def test_what_is_owed_is_what_is_heard() -> None:
-    async with open_office(owing(cursors=FROZEN)) as office:
+async def test_what_is_owed_is_what_is_pending_and_heard() -> None:
+    async with open_office(owing("started", "DEPLOYED", cursors=make.cursors(sink=0))) as office:
         await office.put(FakeSink(channels=frozenset({Channel.STATE})))
-        owed = office.roster.owed(office.slot(NAME))
-        assert owed("sink", make.transition(2))
-        assert not owed("sink", make.transition(2, Kind.STARTED))
-        assert not owed("another", make.transition(2))
+        slot = office.slot(NAME)
+        owed = office.roster.owed(slot)
+        assert [owed("sink", each) for each in slot.pending] == [False, True]
+        assert not owed("another", slot.pending[1])
+
+
+async def test_a_sink_that_is_closing_is_owed_only_the_end_of_what_it_was_told() -> None:
+    async with open_office(owing("DEPLOYED", "finished", cursors=FROZEN)) as office:
+        await office.put(FakeSink(selected=lambda *_: False))
+        slot = office.slot(NAME)
+        owed = office.roster.owed(slot)
+        assert [owed("sink", each) for each in slot.pending] == [False, True]
 
 
 async def test_a_sink_that_comes_late_is_brought_to_today_if_it_wants() -> None:
