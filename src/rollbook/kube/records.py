@@ -18,7 +18,6 @@ A namespace that is terminating or gone takes nothing, and needs nothing: that i
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from rollbook.core.projection import Record
 from rollbook.crd.meta import API_VERSION
 from rollbook.kube.answers import NamespaceNotFound, Terminating
 from rollbook.kube.client import Kube
+from rollbook.kube.fingerprints import fingerprint
 from rollbook.kube.wire import OURS, Metadata, Wire, convert, decoder
 
 MANAGED_BY: Final = OURS + "managed-by"
@@ -182,7 +182,7 @@ class Records:
 
     async def _write(self, slot: str, record: Record) -> None:
         """Bring one record to what it should be."""
-        facts, status = _digest([record.labels, record.spec]), _digest(_settled(record.status))
+        facts, status = fingerprint([record.labels, record.spec]), fingerprint(_settled(record.status))
         key = (record.namespace, record.name)
         known = self._known.get(key) or await self._create(slot, record, facts)
         if known.facts != facts:
@@ -220,7 +220,7 @@ class Records:
     async def _adopted(self, key: _Key, slot: str, record: Record) -> _Known:
         """The record that has the name already, if it can only be ours."""
         wire = _read(await self._kube.get(_path(key)))
-        if wire.metadata.labels.get(SLOT) != slot and _digest(wire.spec) != _digest(record.spec):
+        if wire.metadata.labels.get(SLOT) != slot and fingerprint(wire.spec) != fingerprint(record.spec):
             raise Conflict(f"deploymentrecord {key[0]}/{key[1]} exists and is not Rollbook's")
         return _as_stored(wire, slot)
 
@@ -281,25 +281,9 @@ def _as_stored(wire: _RecordWire, slot: str = "") -> _Known:
 def _digests(wire: _RecordWire) -> tuple[int, int]:
     """Of labels and spec, and of the status; labels of others do not count."""
     labels = {key: value for key, value in wire.metadata.labels.items() if key.startswith(OURS)}
-    return _digest([labels, wire.spec]), _digest(_settled(wire.status))
+    return fingerprint([labels, wire.spec]), fingerprint(_settled(wire.status))
 
 
 def _settled(status: Mapping[str, Any]) -> dict[str, Any]:
     """Without the generation, which the API server counts and we repeat."""
     return {key: value for key, value in status.items() if key != "observedGeneration"}
-
-
-def _digest(value: Any) -> int:
-    text = msgspec.json.encode(_normal(value), order="sorted")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
-
-
-def _normal(value: Any) -> Any:
-    """The API server stores 12.0 as 12."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {key: _normal(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_normal(each) for each in value]
-    return value
