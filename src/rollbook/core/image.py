@@ -18,6 +18,7 @@ A reference is what container runtimes accept (the grammar of distribution/refer
 Two things are read as no reference: a bare digest and 64 bare hex digits. Runtimes take them for image IDs.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ from rollbook.core.errors import InvalidObject
 
 Digest = NewType("Digest", str)
 """`<algorithm>:<hex>`, checked: `parse_digest` makes it."""
+
+KEPT: Final = 2048
+"""Parsed texts that are remembered: a rollout reads the same few again and again."""
 
 SHORT: Final = 12
 """How many hex digits tell one digest from another for people."""
@@ -128,6 +132,7 @@ def short(digest: str) -> str:
     return digest.rpartition(":")[2][:SHORT]
 
 
+@functools.lru_cache(maxsize=KEPT)
 def parse_reference(text: str) -> ImageReference:
     """Read an image reference by the grammar above.
 
@@ -157,6 +162,7 @@ def is_moving(tag: str, patterns: Iterable[str]) -> bool:
     return tag == "latest" or any(fnmatchcase(tag, pattern) for pattern in patterns)
 
 
+@functools.lru_cache(maxsize=KEPT)
 def parse_image_id(text: str) -> RunningImage:
     """Read a container status's `imageID` in the forms of all known runtimes (WIRE §5.1, §5.4); never fails."""
     if not text:

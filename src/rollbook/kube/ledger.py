@@ -7,6 +7,7 @@ plans again. Slots are kept as compact JSON and decoded when asked for: 10,000 d
 times the memory.
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -36,13 +37,17 @@ class Stored:
 
     @property
     def slot(self) -> Slot:
-        """The slot itself, decoded anew each time.
+        """The slot itself; it is frozen, so those looked at last are kept decoded.
 
         Raises:
             NewerSchema: a later version of ours has written it.
             InvalidObject: it is no slot.
         """
-        return decode(self.raw)
+        return _decoded(self.raw)
+
+
+_decoded = functools.lru_cache(maxsize=256)(decode)
+"""A rollout looks at its slot some fifty times; 10,000 decoded slots would cost several times the memory."""
 
 
 class _Workload(Wire, frozen=True):

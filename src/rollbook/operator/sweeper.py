@@ -6,7 +6,7 @@ held until the cluster shows otherwise, or the admin approves by raising the lim
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from rollbook import metrics
@@ -25,7 +25,10 @@ HOLD_FROM: Final = 10
 LOOK_AGAIN: Final = 0.1
 """Seconds between two sweeps at the start, while the first events are still on their way."""
 
-READ_AFTER: Final = 20
+LISTEN_FOR: Final = 20
+"""Looks at what has been heard of before it is listed again."""
+
+READ_AFTER: Final = 4
 """Sweeps after which what is still unheard of is read one by one: its event may never come."""
 
 PATIENCE: Final = 5.0
@@ -121,6 +124,7 @@ class Sweeper:
                 self._incomplete(sweep)
             elif sweep.unheard:
                 await self._hear(sweep, number)
+                await self._heard(sweep.unheard)
             elif self._believe(self._away()):
                 return
             number += 1
@@ -141,6 +145,13 @@ class Sweeper:
                 await self._tidy()
             except KubeError as error:
                 failed("tidy", error)
+
+    async def _heard(self, refs: Sequence[WorkloadRef]) -> None:
+        """Wait until these have been heard of, if they soon are: to list again meanwhile would tell nothing."""
+        for _ in range(LISTEN_FOR):
+            if all(self._cluster.view(ref).deployment for ref in refs):
+                return
+            await asyncio.sleep(self._first_interval)
 
     def _away(self) -> list[WorkloadRef]:
         return [ref for ref in self._ledger.workloads() if self._cluster.view(ref).deployment is None]
