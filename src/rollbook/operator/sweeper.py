@@ -6,7 +6,7 @@ held until the cluster shows otherwise, or the admin approves by raising the lim
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Final, Protocol
 
 from rollbook import metrics
