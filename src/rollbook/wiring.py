@@ -46,6 +46,9 @@ KEEP_ENDED: Millis = 30 * 24 * 3600 * 1000
 """Milliseconds that a slot stays after its end: a workload that was away for some weeks comes back to its history,
 and whoever asks next month what was removed last week still finds it."""
 
+LULL = 0.5
+"""Seconds until a look at what a rollout under way has brought along; its end is looked at at once."""
+
 SINK_RETRY = RetryPolicy(base_ms=500, cap_ms=60_000, factor=2.0)
 
 log = logger(__name__)
@@ -188,7 +191,12 @@ def wire(settings: Settings, kube: Kube, *, epoch: Millis, may_send: Callable[[]
     clock = Clock()
     workloads: Hints[WorkloadRef] = Hints()
     flushes: Hints[SlotKey] = Hints()
-    cluster = Cluster(kube, hint=workloads.add, on_error=lambda message: failed("watch", Exception(message)))
+    cluster = Cluster(
+        kube,
+        hint=workloads.add,
+        on_error=lambda message: failed("watch", Exception(message)),
+        murmur=lambda ref: workloads.add(ref, delay=LULL),
+    )
     ledger = Ledger(kube, settings.namespace)
     earlier: dict[str, int] = {}
     parked: dict[str, int] = {}

@@ -4,7 +4,7 @@ The Kubernetes side decodes these as objects arrive and keeps nothing else, so t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rollbook.core.transition import Millis
 
@@ -71,6 +71,32 @@ class Deployment:
     labels: Mapping[str, str] = field(default_factory=dict)
     version_label: str | None = None
     """`app.kubernetes.io/version`, of the pod template or else of the workload."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether its status says that it is not yet what it should be; the end will be an event of its own."""
+        return (
+            self.observed_generation < self.generation
+            or self.current_replicas != self.updated_replicas
+            or min(self.updated_replicas, self.available_replicas) < self.replicas
+        )
+
+    def only_counts_on(self, before: "Deployment") -> bool:
+        """Whether nothing but the numbers of replicas has changed, with a rollout under way before and after."""
+        if not (self.under_way and before.under_way):
+            return False
+        same = replace(
+            before,
+            current_replicas=self.current_replicas,
+            updated_replicas=self.updated_replicas,
+            available_replicas=self.available_replicas,
+            progressing=self.progressing,
+        )
+        return same == self and _reason(before.progressing) == _reason(self.progressing)
+
+
+def _reason(condition: Progressing | None) -> str:
+    return condition.reason if condition else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,8 @@ class Cluster:
     Args:
         kube: the connection.
         hint: told of a workload whenever something of it has changed.
+        murmur: told instead where a rollout under way has brought along what was to be expected: pods, numbers of
+            replicas. Nothing follows from it that the rollout's end, or its failure, will not hint at.
         on_error: told of failures of the mirrors.
 
     Attributes:
@@ -53,10 +55,16 @@ class Cluster:
     """
 
     def __init__(
-        self, kube: Kube, *, hint: Callable[[WorkloadRef], None], on_error: Callable[[str], None]
+        self,
+        kube: Kube,
+        *,
+        hint: Callable[[WorkloadRef], None],
+        on_error: Callable[[str], None],
+        murmur: Callable[[WorkloadRef], None] | None = None,
     ) -> None:
         self._kube = kube
         self._hint = hint
+        self._murmur = murmur or hint
         self._deployments: dict[str, dict[WorkloadRef, Deployment]] = {}
         self._namespaces: dict[str, Namespace] = {}
         self._pods = PodStore(self._pods_changed)
@@ -99,9 +107,12 @@ class Cluster:
     def hear_deployment(self, deployment: Deployment) -> None:
         """Take up a Deployment; quiet if nothing of it has changed."""
         siblings = self._deployments.setdefault(deployment.ref.namespace, {})
-        if siblings.get(deployment.ref) != deployment:
-            siblings[deployment.ref] = deployment
-            self._hint(deployment.ref)
+        before = siblings.get(deployment.ref)
+        if before == deployment:
+            return
+        siblings[deployment.ref] = deployment
+        expected = before is not None and deployment.only_counts_on(before)
+        (self._murmur if expected else self._hint)(deployment.ref)
 
     def forget_deployment(self, ref: WorkloadRef, uid: str) -> None:
         """Hear that the Deployment of that UID is gone; one that has taken its name since stays."""
@@ -210,7 +221,8 @@ class Cluster:
         workload = self._replica_sets.workload(replica_set)
         self._replica_sets.emptied(replica_set)
         if workload is not None:
-            self._hint(workload)
+            known = self._deployments.get(workload.namespace, {}).get(workload)
+            (self._murmur if known and known.under_way else self._hint)(workload)
 
     def _hint_at_all(self, namespace: str) -> None:
         for ref in self._deployments.get(namespace, {}):

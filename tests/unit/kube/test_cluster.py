@@ -1,6 +1,7 @@
 """Views of workloads, hints at them, and sweeps, which must never take a failure for a deletion."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,18 @@ def test_what_changes_nothing_is_not_hinted_at(cluster: Cluster, hints: list[Wor
     assert hints == [WEB, WEB]
     view = cluster.view(WEB)
     assert (view.deployment, view.namespace) == (deployment(), Namespace(name="shop"))
+
+
+def test_what_a_rollout_under_way_brings_along_is_only_murmured(kube: Kube, hints: list[WorkloadRef]) -> None:
+    murmurs: list[WorkloadRef] = []
+    cluster = Cluster(kube, hint=hints.append, on_error=pytest.fail, murmur=murmurs.append)
+    half = replace(deployment(), replicas=3, current_replicas=3, updated_replicas=1)
+    cluster.hear_deployment(half)
+    cluster.hear_deployment(replace(half, updated_replicas=2))
+    assert (hints, murmurs) == ([WEB], [WEB])
+    done = replace(half, updated_replicas=3, available_replicas=3, observed_generation=half.generation)
+    cluster.hear_deployment(done)
+    assert (hints, murmurs) == ([WEB, WEB], [WEB])
 
 
 def test_a_deployment_is_forgotten_only_by_its_uid(cluster: Cluster, hints: list[WorkloadRef]) -> None:
