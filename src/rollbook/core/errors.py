@@ -16,8 +16,6 @@ RollbookError
     └── SinkRejected          every other refusal: this delivery is parked with the sink's message
 """
 
-from typing import ClassVar
-
 
 class RollbookError(Exception):
     """The root of everything we raise."""
@@ -70,8 +68,6 @@ class LeadershipLost(RollbookError):
 class SinkError(RollbookError):
     """A delivery was not accepted."""
 
-    retryable: ClassVar[bool] = False
-
 
 class SinkUnavailable(SinkError):
     """The sink cannot take it now.
@@ -80,8 +76,6 @@ class SinkUnavailable(SinkError):
         retry_after: seconds the sink asked us to wait, if it did.
         sent: whether the request may have taken effect (its answer is unknown).
     """
-
-    retryable: ClassVar[bool] = True
 
     def __init__(self, message: str, *, retry_after: float | None = None, sent: bool = False) -> None:
         super().__init__(message)
