@@ -209,12 +209,16 @@ def _set_image(place: Place, version: str) -> Command:
 
 
 def _set_missing_image(place: Place, version: str) -> Command:
-    """The same with a deadline of a second, and the played nodes told that they cannot pull it."""
+    """The same with a short deadline, and the played nodes told that they cannot pull it.
+
+    Kubernetes counts from a time in whole seconds: a deadline of one may pass at once, and then the rollback that
+    follows fails by it too before it succeeds.
+    """
     template = (
         '{"metadata":{"annotations":{"harness.rollbook.dev/fail":"image-pull"}},"spec":{"containers":'
         f'[{{"name":"{place.container}","image":"{place.image(version)}"}}]}}}}'
     )
-    patch = f'{{"spec":{{"progressDeadlineSeconds":1,"template":{template}}}}}'
+    patch = f'{{"spec":{{"progressDeadlineSeconds":3,"template":{template}}}}}'
     really = (*_in(place), "patch", f"deployment/{place.application}", "--patch", patch)
     return Command(line=_set_image(place, version).line, really=really)
 
