@@ -46,7 +46,7 @@ format: venv ## Format the code and repair what ruff can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: venv ## Measure on a real control plane with 1,000 Deployments (5 minutes)
+bench: venv ## Measure on a real control plane with 1,000 Deployments (4 minutes)
 	@$(BIN)/python -m tests.benchmarks
 
 controlplane: venv ## Start a real control plane, print its kubeconfig, stay until Ctrl-C

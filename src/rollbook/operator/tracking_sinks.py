@@ -216,13 +216,20 @@ class TrackingSinks:
             try:
                 await self._kube.merge_patch(f"{SINKS}/{declared.name}/status", {"status": status})
             except NotFound:
-                continue
+                await self._vanished(declared)
             except KubeError as error:
                 troubles.append(error)
             else:
                 declared.written = {**declared.written, **status}
         if troubles:
             raise troubles[0]
+
+    async def _vanished(self, declared: _Declared) -> None:
+        """It was deleted while nobody watched, and kopf will never tell: nothing more is sent there."""
+        async with self._one_at_a_time:
+            if self._declared.get(declared.name) is declared:
+                del self._declared[declared.name]
+                await self._leave(declared)
 
 
 def _audience(sink: TrackingSink) -> tuple[str, Selector, bool]:

@@ -94,6 +94,33 @@ async def test_what_kopf_hears_is_taken_up_and_hinted_at(app: App, kube: Kube) -
     assert app.cluster.view(ref).namespace is None
 
 
+async def test_the_late_end_of_the_one_before_does_not_end_its_namesake(app: App, kube: Kube) -> None:
+    told = ears(app, TrackingSinks(kube, app.roster, lambda: None))
+    ref = WorkloadRef(namespace="payments", name="shop")
+
+    def made(uid: str, version: int) -> dict[str, Any]:
+        times = {"creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1}
+        return {"uid": uid, "resourceVersion": str(version), **times}
+
+    def space(uid: str, version: int) -> dict[str, Any]:
+        return {"metadata": {"name": "payments", "labels": {}, **made(uid, version)}}
+
+    def workload(uid: str, version: int) -> dict[str, Any]:
+        body = builders.deployment("shop", namespace="payments")
+        body["metadata"] |= made(uid, version)
+        return body
+
+    for uid, version, gone in (("old", 5, False), ("new", 7, False), ("old", 6, False), ("old", 6, True)):
+        await told.namespace(space(uid, version), gone)
+        await told.deployment(workload(uid, version), gone)
+    view = app.cluster.view(ref)
+    assert view.namespace is not None
+    assert view.deployment is not None
+    assert view.deployment.uid == "new"
+    await told.deployment(workload("new", 8), True)  # noqa: FBT003 - kopf's port
+    assert app.cluster.view(ref).deployment is None
+
+
 @pytest.mark.parametrize("kind", ["deployment", "namespace", "record"])
 async def test_what_cannot_be_read_is_one_failure_and_no_crash(app: App, kube: Kube, kind: str) -> None:
     told = ears(app, TrackingSinks(kube, app.roster, lambda: None))

@@ -440,3 +440,12 @@ async def test_a_roster_that_is_closed_takes_no_sink_and_says_so(desk: Desk) -> 
     await settle()
     assert list(desk.office.roster) == []
     assert await desk.ready() == ("False", "Stopping")
+
+
+async def test_a_sink_that_was_deleted_while_nobody_watched_is_sent_nothing_more(desk: Desk) -> None:
+    await desk.take(secret())
+    await desk.heard(body())
+    assert len(list(desk.office.roster)) == 1
+    desk.api.objects.clear()
+    await desk.sinks.report()
+    assert list(desk.office.roster) == []
