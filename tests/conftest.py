@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import secrets
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,6 +19,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give hypothesis a seed that can be printed: its own is not shown when a test fails oddly."""
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(secrets.randbits(32))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in the background of a shell; processes that tests start would inherit it and could not be stopped.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
